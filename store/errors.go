@@ -1,0 +1,37 @@
+// Package store keeps the ledger on several controllers at once: raft orders
+// the commands, a pure state machine applies them, SQLite holds the result.
+package store
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrNotLeader is returned for what only the leader may do. Nothing was sent.
+	ErrNotLeader = errors.New("this controller is not the leader")
+	// ErrUnknownOutcome is wrapped when a command was sent and its fate is not
+	// known: it may be applied now, later, or never. Sending it again is right,
+	// since a command that is repeated changes nothing or is rejected.
+	ErrUnknownOutcome = errors.New("the command was sent, but its outcome is unknown")
+	// ErrClosed is returned once the store was closed.
+	ErrClosed = errors.New("the store is closed")
+	// ErrLocked is wrapped when another process uses the data directory.
+	ErrLocked = errors.New("another process is using it")
+	// ErrForeign is wrapped when the data directory belongs to another
+	// controller or another cluster of controllers.
+	ErrForeign = errors.New("it belongs to another controller")
+	// ErrDamaged is wrapped when the data directory cannot be trusted any more.
+	ErrDamaged = errors.New("its content is damaged")
+)
+
+// damaged says what is wrong with a data directory, and the way out of it.
+func damaged(dir string, cause error) error {
+	return fmt.Errorf("data directory %s: %w: %w; while a majority of the other controllers is up and in step, "+
+		"stop this one, remove the directory and start it again: it resyncs from them "+
+		"(a single controller has to be restored from a backup)", dir, ErrDamaged, cause)
+}
+
+func foreign(dir string, cause error) error {
+	return fmt.Errorf("data directory %s: %w: %w", dir, ErrForeign, cause)
+}

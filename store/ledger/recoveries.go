@@ -1,0 +1,177 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+
+	"switchyard/controller/topology"
+)
+
+func (d *draft) chooseWinner(c ChooseWinner) string {
+	if reason := firstOf(badKey("winner", c.Winner), badTime("at", c.At)); reason != "" {
+		return reason
+	}
+	r, reason := d.openRecovery(c.Recovery)
+	if reason != "" {
+		return reason
+	}
+	if r.Winner == c.Winner {
+		return ""
+	}
+	if !r.Winner.IsZero() {
+		return fmt.Sprintf("epoch %s has the winner %s already", r.Epoch, r.Winner)
+	}
+	server, ok := d.state.Servers[c.Winner]
+	switch {
+	case !ok:
+		return fmt.Sprintf("winner %s is unknown", c.Winner)
+	case server.Cluster != r.Cluster:
+		return fmt.Sprintf("winner %s belongs to cluster %s", c.Winner, server.Cluster)
+	case r.Kind == Reinstate && c.Winner != r.Old:
+		return fmt.Sprintf("recovery %s reinstates %s and nobody else", r.ID, r.Old)
+	}
+	r.Winner, r.WinnerReason = c.Winner, cut(c.Reason, maxText)
+	d.putRecovery(r)
+	return ""
+}
+
+func (d *draft) rewind(c Rewind) string {
+	if reason := badTime("at", c.At); reason != "" {
+		return reason
+	}
+	r, reason := d.openRecovery(c.Recovery)
+	if reason != "" {
+		return reason
+	}
+	if r.Announced {
+		return fmt.Sprintf("recovery %s announced %s already", r.ID, r.Winner)
+	}
+	if c.Undoing && r.Kind != Switchover {
+		return fmt.Sprintf("recovery %s is a %s, only a switchover can be undone", r.ID, r.Kind)
+	}
+	cluster := d.state.Clusters[r.Cluster]
+	cluster.Epoch, cluster.Revision, cluster.Withdrawn = cluster.Epoch.Next(), 1, true
+
+	r.Epoch, r.Undoing = cluster.Epoch, c.Undoing
+	r.Winner, r.WinnerReason = topology.Key{}, ""
+	if len(r.Steps) < maxSteps {
+		// The journal is where an operator will look for why the epoch rose twice.
+		r.Steps = concat(r.Steps, Step{
+			Name: "rewind", Leader: r.Leader, StartedAt: instant(c.At), EndedAt: instant(c.At),
+			Outcome: StepDone, Note: cut(c.Reason, maxText),
+		})
+	}
+	d.putRecovery(r)
+	d.putCluster(cluster)
+	return ""
+}
+
+func (d *draft) announce(c Announce) string {
+	if reason := badTime("at", c.At); reason != "" {
+		return reason
+	}
+	if len(c.MasterUUID) > maxName {
+		return fmt.Sprintf("master_uuid has %d bytes, at most %d are allowed", len(c.MasterUUID), maxName)
+	}
+	r, reason := d.openRecovery(c.Recovery)
+	if reason != "" {
+		return reason
+	}
+	if r.Announced {
+		return ""
+	}
+	if r.Winner.IsZero() {
+		return fmt.Sprintf("recovery %s has no winner yet", r.ID)
+	}
+	r.Announced = true
+	d.putRecovery(r)
+
+	cluster := d.state.Clusters[r.Cluster]
+	cluster.Master, cluster.MasterUUID = r.Winner, c.MasterUUID
+	if cluster.MasterUUID == "" {
+		cluster.MasterUUID = d.state.Servers[r.Winner].UUID
+	}
+	cluster.Withdrawn = false
+	cluster.Revision++
+	d.putCluster(cluster)
+	// A server that was deposed once may be the one that is left.
+	d.standKey(r.Winner, Member, c.At)
+	return ""
+}
+
+func (d *draft) closeRecovery(c CloseRecovery) string {
+	if reason := badTime("at", c.At); reason != "" {
+		return reason
+	}
+	if known, ok := d.state.Recoveries[c.Recovery]; ok && c.Outcome != "" && known.Outcome == c.Outcome {
+		// A leader that did not learn the fate of its command sends it again.
+		return ""
+	}
+	r, reason := d.openRecovery(c.Recovery)
+	if reason != "" {
+		return reason
+	}
+	if reason := badClose(r, c); reason != "" {
+		return reason
+	}
+	r.Outcome, r.Message, r.EndedAt = c.Outcome, cut(c.Message, maxText), instant(c.At)
+	r.Lost = slices.Clone(c.Lost)
+	d.putRecovery(r)
+
+	cluster := d.state.Clusters[r.Cluster]
+	cluster.Recovery = ""
+	if r.Automatic && r.Kind == Failover && r.Outcome != Undone {
+		cluster.LastAutomatic = instant(c.At)
+	}
+	d.putCluster(cluster)
+	if r.Announced && r.Winner != r.Old {
+		// Also when it failed afterwards: the routes have moved, and the old
+		// master must not pass for a member in good standing when it returns.
+		d.standKey(r.Old, Deposed, c.At)
+	}
+	d.prune(r.Cluster)
+	return ""
+}
+
+// badClose says why r cannot end as c wants.
+func badClose(r Recovery, c CloseRecovery) string {
+	switch c.Outcome {
+	case Completed, Incomplete:
+		if !r.Announced {
+			return fmt.Sprintf("recovery %s cannot be %s: no master was announced", r.ID, c.Outcome)
+		}
+	case Undone:
+		if !r.Announced || r.Winner != r.Old {
+			return fmt.Sprintf("recovery %s cannot be undone: %s was not announced again", r.ID, r.Old)
+		}
+	case Failed:
+	default:
+		return fmt.Sprintf("outcome %q: want completed, incomplete, failed or undone", string(c.Outcome))
+	}
+	if len(c.Lost) > maxItems {
+		return fmt.Sprintf("lost: there are %d servers, at most %d are allowed", len(c.Lost), maxItems)
+	}
+	for i, k := range c.Lost {
+		if reason := badKey(fmt.Sprintf("lost[%d]", i), k); reason != "" {
+			return reason
+		}
+	}
+	return ""
+}
+
+// prune forgets all but the newest ended recoveries of a cluster.
+func (d *draft) prune(cluster string) {
+	var ended []Recovery
+	for _, r := range d.state.Recoveries {
+		if r.Cluster == cluster && !r.Open() {
+			ended = append(ended, r)
+		}
+	}
+	if len(ended) <= maxHistory {
+		return
+	}
+	slices.SortFunc(ended, func(a, b Recovery) int { return b.Epoch.Compare(a.Epoch) })
+	for _, r := range ended[maxHistory:] {
+		d.dropRecovery(r.ID)
+	}
+}
