@@ -1,0 +1,71 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"switchyard/controller/topology"
+	"switchyard/integrations/mysql/dialect"
+	"switchyard/integrations/mysql/link"
+)
+
+// read makes one probe on the connection of s.
+func (p *Prober) read(ctx context.Context, s *seat) (*topology.Instance, error) {
+	answers, err := s.ask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := s.conn
+	instance, err := parse(c.Dialect, answers)
+	if err != nil {
+		return nil, link.NewError(c.Address, "read the probe's answers", err)
+	}
+	instance.Address, instance.Key, instance.Version = c.Address, c.Address, c.Version
+	for _, q := range c.Dialect.Questions() {
+		if why, refused := s.refused[q.Name]; refused {
+			instance.Problems = append(instance.Problems,
+				fmt.Sprintf("The server does not tell its %s (grant %s): %s.", q.Name, q.Needs, why))
+		}
+	}
+	p.askOperator(ctx, c, instance)
+	return instance, nil
+}
+
+// ask sends all questions in one round trip. A server that refuses one that can
+// be done without is asked the rest again, and that one no more on this connection.
+func (s *seat) ask(ctx context.Context) (map[string][]link.Row, error) {
+	answers := map[string][]link.Row{}
+	list := slices.DeleteFunc(s.conn.Dialect.Questions(), func(q dialect.Question) bool {
+		_, refused := s.refused[q.Name]
+		return refused
+	})
+	for len(list) > 0 {
+		statements := make([]string, len(list))
+		for i, q := range list {
+			statements[i] = q.SQL
+		}
+		sets, err := s.conn.Query(ctx, strings.Join(statements, "; "))
+		for i, set := range sets {
+			if i < len(list) {
+				answers[list[i].Name] = set
+			}
+		}
+		switch {
+		case err == nil && len(sets) != len(list):
+			err = fmt.Errorf("%d answers to %d questions", len(sets), len(list))
+			return nil, link.NewError(s.conn.Address, "probe", err)
+		case err == nil:
+			return answers, nil
+		case len(sets) >= len(list) || link.Lost(err) || !list[len(sets)].Optional:
+			return nil, err
+		}
+		if s.refused == nil {
+			s.refused = map[string]string{}
+		}
+		s.refused[list[len(sets)].Name] = link.Reason(err)
+		list = list[len(sets)+1:]
+	}
+	return answers, nil
+}

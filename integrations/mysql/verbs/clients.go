@@ -1,0 +1,98 @@
+package verbs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"switchyard/integrations/mysql/dialect"
+	"switchyard/integrations/mysql/link"
+)
+
+// EndClients kills every client's connection, again and again until none is
+// left or ctx ends; then it returns ErrClientsLeft. Spared are the server's own
+// threads, replication, our own user's and the replication user's sessions, and
+// KeepUsers. Queries are never killed alone: on MariaDB that lets a commit which
+// waits for its semi-sync acknowledgement answer OK. Even so, on MariaDB the end
+// of such a connection makes its commit visible: cut clients off at the proxies first.
+func (s *Session) EndClients(ctx context.Context) (ended, left int, err error) {
+	killed := map[string]bool{}
+	var refused error
+	for {
+		clients, err := s.clients(ctx)
+		if err != nil {
+			return ended, left, err
+		}
+		ended, left = len(killed), len(clients)
+		for _, id := range clients {
+			if killed[id] {
+				ended-- // killed, and still there
+			}
+		}
+		if left == 0 {
+			return ended, 0, nil
+		}
+		for _, id := range clients {
+			if killed[id] {
+				continue
+			}
+			if err := s.kill(ctx, id); link.Lost(err) {
+				return ended, left, err
+			} else if err != nil {
+				refused = fmt.Errorf("kill connection %s: %w", id, err)
+				continue
+			}
+			killed[id] = true
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return ended, left, errors.Join(fmt.Errorf("%w: %d: %w", ErrClientsLeft, left, err), refused)
+		}
+	}
+}
+
+// clients lists the connections that EndClients is to end.
+func (s *Session) clients(ctx context.Context) ([]string, error) {
+	all, err := s.sessions(ctx, s.d.Sessions)
+	if err != nil {
+		return nil, err
+	}
+	own := strconv.FormatUint(s.conn.ID, 10)
+	isOwn := func(row link.Row) bool { return row["id"] == own }
+	if !slices.ContainsFunc(all, isOwn) {
+		// performance_schema may be switched off, and is empty then.
+		if all, err = s.sessions(ctx, dialect.PlainSessions); err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(all, isOwn) {
+			return nil, errors.New("the list of sessions does not even show our own: grant PROCESS")
+		}
+	}
+	keep := append([]string{
+		s.cfg.User, s.cfg.Replication.User,
+		"system user", "event_scheduler", "unauthenticated user", // who is not in yet cannot write yet
+	}, s.cfg.KeepUsers...)
+	var ids []string
+	for _, row := range all {
+		command := row["command"]
+		if slices.Contains(keep, row["user"]) || command == "Daemon" || strings.HasPrefix(command, "Binlog Dump") {
+			continue
+		}
+		ids = append(ids, row["id"])
+	}
+	return ids, nil
+}
+
+func (s *Session) sessions(ctx context.Context, table string) ([]link.Row, error) {
+	sets, err := s.conn.Query(ctx, "SELECT ID AS id, USER AS user, COMMAND AS command FROM "+table)
+	if err != nil {
+		return nil, fmt.Errorf("list the sessions: %w", err)
+	}
+	if len(sets) != 1 {
+		return nil, fmt.Errorf("list the sessions: %d answers to one question", len(sets))
+	}
+	return sets[0], nil
+}
