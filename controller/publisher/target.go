@@ -1,0 +1,185 @@
+package publisher
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"switchyard/router/routes"
+)
+
+// TargetStatus is what is known of one cluster's record in one directory.
+type TargetStatus struct {
+	Datacenter string
+	Cluster    string
+	// Reachable is true while the directory answers.
+	Reachable bool
+	// Epoch is the one that the directory was last seen to hold.
+	Epoch routes.Epoch
+	// Held is true while that is higher than the ledger's: nothing is written,
+	// and somebody has to find out why.
+	Held bool
+	// ConfirmedAt is when the directory was last known to hold the ledger's epoch.
+	ConfirmedAt time.Time
+	// Repairs counts how often the record was found changed by somebody else.
+	Repairs int
+	// LastError is why the record was not confirmed when last looked at.
+	LastError string
+}
+
+// entry is one cluster in one directory.
+type entry struct {
+	status TargetStatus
+	// confirmed is what the directory was last made or found to hold.
+	confirmed routes.Record
+	// disputes counts the repairs in one epoch, and alarms the audits in a row
+	// that met a higher epoch.
+	disputes, alarms int
+	// recorded is the newest table whose confirmation is in the ledger.
+	recorded routes.Table
+}
+
+// target is one datacenter's directory, and what is known of it.
+type target struct {
+	directory Directory
+	now       func() time.Time
+	// own and covered say who keeps it: this controller, another one, or, when
+	// neither, the leader.
+	own, covered bool
+	wake         chan struct{}
+
+	mu       sync.Mutex
+	clusters map[string]*entry
+}
+
+func (t *target) wakeUp() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// entry returns the cluster's entry; the caller holds t.mu.
+func (t *target) entry(cluster string) *entry {
+	if t.clusters[cluster] == nil {
+		t.clusters[cluster] = &entry{status: TargetStatus{Datacenter: t.directory.Datacenter(), Cluster: cluster}}
+	}
+	return t.clusters[cluster]
+}
+
+// outcome is what one publication came to.
+type outcome int
+
+const (
+	// unchanged: the directory held the record already.
+	unchanged outcome = iota
+	// brought: it holds the record now.
+	brought
+	// repaired: it had held the record before, and somebody changed it.
+	repaired
+)
+
+// publish brings the record into the directory, and notes what came of it.
+func (t *target) publish(ctx context.Context, record routes.Record) (outcome, error) {
+	changed, err := t.directory.Publish(ctx, record)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entry(record.Cluster)
+	if err != nil {
+		e.fail(err)
+		return unchanged, err
+	}
+	if e.confirmed.Epoch != record.Epoch {
+		e.disputes = 0
+	}
+	result := unchanged
+	switch {
+	case changed && e.confirmed == record:
+		result = repaired
+		e.status.Repairs++
+		e.disputes++
+	case changed:
+		result = brought
+	}
+	// A push may have brought a higher epoch while this one was under way.
+	if record.Epoch.Compare(e.confirmed.Epoch) >= 0 {
+		e.confirmed = record
+		e.status.Epoch = record.Epoch
+	}
+	e.status.Reachable, e.status.Held, e.status.LastError, e.alarms = true, false, "", 0
+	e.status.ConfirmedAt = t.now()
+	return result, nil
+}
+
+// fail notes why the directory does not hold the record.
+func (e *entry) fail(err error) {
+	e.status.LastError = err.Error()
+	var higher *routes.HigherEpochError
+	if errors.As(err, &higher) {
+		e.status.Reachable, e.status.Held, e.status.Epoch = true, true, higher.Held
+		e.alarms++
+		return
+	}
+	e.status.Reachable = false
+}
+
+// excuse takes back an alarm: it was this controller's view of the ledger that
+// lagged behind.
+func (t *target) excuse(cluster string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entry(cluster)
+	e.status.Held, e.status.LastError, e.alarms = false, "", 0
+}
+
+// maxDisputes is how often a record is repaired in one epoch before its
+// addresses are left as they are found. Two controllers of one datacenter whose
+// resolvers disagree would otherwise rewrite each other's for ever, and every
+// consumer would reload each time.
+const maxDisputes = 3
+
+// disputed reports whether somebody else insists on another record.
+func (t *target) disputed(record routes.Record) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entry(record.Cluster)
+	return e.confirmed.Epoch == record.Epoch && e.disputes >= maxDisputes
+}
+
+// unrecorded reports whether the ledger does not know yet that the directory
+// holds the table.
+func (t *target) unrecorded(table routes.Table) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entry(table.Cluster)
+	return e.confirmed.Epoch == table.Epoch && table.Newer(e.recorded)
+}
+
+func (t *target) record(table routes.Table) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.entry(table.Cluster).recorded = table
+}
+
+// look returns a cluster's status, and for how many audits in a row it has been
+// held.
+func (t *target) look(cluster string) (status TargetStatus, alarms int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entry(cluster)
+	return e.status, e.alarms
+}
+
+func (t *target) snapshot() []TargetStatus {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	status := make([]TargetStatus, 0, len(t.clusters))
+	for _, e := range t.clusters {
+		status = append(status, e.status)
+	}
+	slices.SortFunc(status, func(a, b TargetStatus) int { return cmp.Compare(a.Cluster, b.Cluster) })
+	return status
+}

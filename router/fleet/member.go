@@ -1,0 +1,131 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"switchyard/router/routes"
+)
+
+// ProxyStatus is what is known of one proxy.
+type ProxyStatus struct {
+	Name    string
+	Cluster string
+	// Reachable is true while the proxy answers.
+	Reachable bool
+	// Holds is true while it was last seen to follow Epoch and Revision, which
+	// are of the newest table that it ever confirmed, at ConfirmedAt.
+	Holds       bool
+	Epoch       routes.Epoch
+	Revision    uint64
+	ConfirmedAt time.Time
+	// Proof is what it was last read back to do.
+	Proof routes.Proof
+	// LastError is why it was not confirmed when last looked at.
+	LastError string
+}
+
+// ErrOlder is wrapped by the refusal of a table that is older than one that was
+// sent before.
+var ErrOlder = errors.New("an older table is refused")
+
+// errInterrupted ends the keeper's look at a proxy to which a push wants.
+var errInterrupted = errors.New("a push is more urgent")
+
+// member is one proxy with its order of tables.
+type member struct {
+	proxy Proxy
+	now   func() time.Time
+	// turn is held by whoever changes the proxy. It is a channel, as waiting for
+	// it must end with a context.
+	turn chan struct{}
+	// newest is the newest table that was sent, whatever came of it: a proxy
+	// that did not answer may have carried it out. The holder of turn owns it.
+	newest routes.Table
+
+	mu     sync.Mutex
+	status ProxyStatus
+	// recorded is the newest table whose confirmation is in the ledger.
+	recorded routes.Table
+	// busy, failures and due are the keeper's; interrupt breaks off its look.
+	busy      bool
+	failures  int
+	due       time.Time
+	interrupt context.CancelCauseFunc
+}
+
+func newMember(proxy Proxy, now func() time.Time) *member {
+	return &member{proxy: proxy, now: now, turn: make(chan struct{}, 1),
+		status: ProxyStatus{Name: proxy.Name(), Cluster: proxy.Cluster(), LastError: "not looked at yet"}}
+}
+
+// lock waits for the turn to send the table, and refuses it if it is too old.
+func (m *member) lock(ctx context.Context, table routes.Table) error {
+	if err := table.Validate(); err != nil {
+		return err
+	}
+	select {
+	case m.turn <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("proxy %s: another change did not end: %w", m.proxy.Name(), context.Cause(ctx))
+	}
+	if m.newest.Newer(table) {
+		err := fmt.Errorf("%w: proxy %s was sent epoch %s revision %d, and this is epoch %s revision %d", ErrOlder,
+			m.proxy.Name(), m.newest.Epoch, m.newest.Revision, table.Epoch, table.Revision)
+		m.unlock()
+		return err
+	}
+	m.newest = table
+	return nil
+}
+
+func (m *member) unlock() { <-m.turn }
+
+// interruptKeeper makes the keeper give up its turn, if it has it. What it
+// leaves half done, the push that follows does again from the top.
+func (m *member) interruptKeeper() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.interrupt != nil {
+		m.interrupt(errInterrupted)
+	}
+}
+
+// note remembers what came of a look or a change.
+func (m *member) note(table routes.Table, proof routes.Proof, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.status.Reachable = err == nil
+	m.status.Holds = err == nil && proof.Holds
+	m.status.Proof, m.status.LastError = proof, ""
+	if err != nil {
+		m.status.LastError = err.Error()
+	}
+	if m.status.Holds {
+		m.status.Epoch, m.status.Revision, m.status.ConfirmedAt = table.Epoch, table.Revision, m.now()
+	}
+}
+
+// unrecorded reports whether the ledger does not know yet that the proxy
+// confirmed the table.
+func (m *member) unrecorded(table routes.Table) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	confirmed := m.status.Holds && m.status.Epoch == table.Epoch && m.status.Revision == table.Revision
+	return confirmed && table.Newer(m.recorded)
+}
+
+func (m *member) record(table routes.Table) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.recorded = table
+}
+
+func (m *member) snapshot() ProxyStatus {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.status
+}
