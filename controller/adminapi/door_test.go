@@ -1,0 +1,202 @@
+package adminapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"switchyard/controller/adminapi"
+	"switchyard/controller/adminapi/wire"
+	"switchyard/controller/topology"
+)
+
+const secret = "a secret of the tests"
+
+// service is a Service made of functions; one that a test does not set fails
+// the call.
+type service struct {
+	leader     bool
+	leaderID   string
+	ready      error
+	status     func(context.Context) (wire.Status, error)
+	clusters   func(context.Context) ([]wire.Cluster, error)
+	topology   func(context.Context, string) (wire.Topology, error)
+	recoveries func(context.Context, string) ([]wire.Recovery, error)
+	recovery   func(context.Context, string) (wire.Recovery, error)
+	explain    func(context.Context, string) (wire.Explanation, error)
+	switchover func(context.Context, wire.SwitchoverRequest) (wire.Recovery, error)
+	witness    func(context.Context, wire.WitnessRequest) (wire.WitnessReply, error)
+}
+
+var _ adminapi.Service = (*service)(nil)
+
+func (s *service) Role() (bool, string) { return s.leader, s.leaderID }
+func (s *service) Ready() error         { return s.ready }
+
+func (s *service) Status(ctx context.Context) (wire.Status, error) { return s.status(ctx) }
+
+func (s *service) Clusters(ctx context.Context) ([]wire.Cluster, error) { return s.clusters(ctx) }
+
+func (s *service) Topology(ctx context.Context, c string) (wire.Topology, error) {
+	return s.topology(ctx, c)
+}
+
+func (s *service) Recoveries(ctx context.Context, c string) ([]wire.Recovery, error) {
+	return s.recoveries(ctx, c)
+}
+
+func (s *service) Recovery(ctx context.Context, id string) (wire.Recovery, error) {
+	return s.recovery(ctx, id)
+}
+
+func (s *service) Explain(ctx context.Context, c string) (wire.Explanation, error) {
+	return s.explain(ctx, c)
+}
+
+func (s *service) Switchover(ctx context.Context, r wire.SwitchoverRequest) (wire.Recovery, error) {
+	return s.switchover(ctx, r)
+}
+
+func (s *service) Witness(ctx context.Context, r wire.WitnessRequest) (wire.WitnessReply, error) {
+	return s.witness(ctx, r)
+}
+
+// journal collects log lines of several goroutines.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// door is a running server.
+type door struct {
+	url string
+	log *journal
+}
+
+// open starts a server on loopback and stops it with the test.
+func open(t *testing.T, config adminapi.Config, svc adminapi.Service) door {
+	t.Helper()
+	d, start := listen(t, config, svc)
+	start()
+	return d
+}
+
+// listen binds a server on loopback, for tests that must know its address
+// before it runs.
+func listen(t *testing.T, config adminapi.Config, svc adminapi.Service) (door, func()) {
+	t.Helper()
+	log := &journal{}
+	config.Bind = "127.0.0.1:0"
+	server := adminapi.New(config, svc, slog.New(slog.NewTextHandler(log, nil)))
+	if err := server.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	d := door{url: "http://" + server.Addr().String(), log: log}
+	return d, func() { run(t, server) }
+}
+
+func run(t *testing.T, server *adminapi.Server) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("Run did not end")
+		}
+	})
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (a answer) wireError(t *testing.T) wire.Error {
+	t.Helper()
+	var e wire.Error
+	if err := json.Unmarshal([]byte(a.body), &e); err != nil || e.Code == "" || e.Message == "" {
+		t.Fatalf("status %d, not an error of the door: %q", a.status, a.body)
+	}
+	return e
+}
+
+func send(t *testing.T, method, url, body string, header ...string) answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{response.StatusCode, response.Header, string(text)}
+}
+
+func wantError(t *testing.T, a answer, status int, code wire.Code, parts ...string) {
+	t.Helper()
+	if a.status != status {
+		t.Errorf("status %d, want %d: %s", a.status, status, a.body)
+	}
+	e := a.wireError(t)
+	if e.Code != code {
+		t.Errorf("code %q, want %q", e.Code, code)
+	}
+	for _, part := range parts {
+		if !strings.Contains(e.Error(), part) {
+			t.Errorf("error %q does not speak of %q", e.Error(), part)
+		}
+	}
+}
+
+func into[T any](t *testing.T, a answer) T {
+	t.Helper()
+	var value T
+	if a.status != 200 {
+		t.Fatalf("status %d: %s", a.status, a.body)
+	}
+	if err := json.Unmarshal([]byte(a.body), &value); err != nil {
+		t.Fatalf("%v: %s", err, a.body)
+	}
+	return value
+}
+
+func key(host string) topology.Key { return topology.Key{Host: host, Port: 3306} }

@@ -1,0 +1,131 @@
+package metrics_test
+
+import (
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"switchyard/controller/metrics"
+	"switchyard/controller/topology"
+	"switchyard/router/routes"
+)
+
+func scrape(t *testing.T, m *metrics.Metrics) string {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	m.Handler().ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	if recorder.Code != 200 {
+		t.Fatalf("status %d: %s", recorder.Code, recorder.Body)
+	}
+	return recorder.Body.String()
+}
+
+func want(t *testing.T, text string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no line %q", line)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+func state() metrics.State {
+	lag := 1500 * time.Millisecond
+	return metrics.State{
+		Raft: "leader", Term: 7, Leader: true, LeaderKnown: true,
+		Clusters: []metrics.Cluster{{
+			Name: "main", Epoch: routes.Epoch{Generation: 2, Number: 5}, Writable: 1,
+			Servers: []metrics.Server{
+				{Key: topology.Key{Host: "db1", Port: 3306}, Reachable: true},
+				{Key: topology.Key{Host: "db2", Port: 3306}, Lag: &lag},
+			},
+		}},
+		Proxies: []metrics.Receiver{{Name: "px1", Cluster: "main", Confirmed: true}},
+		Consul:  []metrics.Receiver{{Name: "dc1", Cluster: "main"}},
+	}
+}
+
+func TestScrapeReadsTheStateOfTheMoment(t *testing.T) {
+	now := state()
+	m, err := metrics.New(func() metrics.State { return now }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, scrape(t, m),
+		`switchyard_raft_state{state="leader"} 1`, `switchyard_raft_term 7`, `switchyard_is_leader 1`,
+		`switchyard_leader_known 1`, `switchyard_epoch{cluster="main"} 5`,
+		`switchyard_epoch_generation{cluster="main"} 2`, `switchyard_withdrawn{cluster="main"} 0`,
+		`switchyard_writable_servers{cluster="main"} 1`,
+		`switchyard_server_reachable{cluster="main",instance="db1:3306"} 1`,
+		`switchyard_server_reachable{cluster="main",instance="db2:3306"} 0`,
+		`switchyard_replica_lag_seconds{cluster="main",instance="db2:3306"} 1.5`,
+		`switchyard_proxy_confirmed{cluster="main",proxy="px1"} 1`,
+		`switchyard_consul_confirmed{cluster="main",dc="dc1"} 0`)
+
+	now.Clusters[0].Servers = now.Clusters[0].Servers[:1]
+	now.Leader, now.Raft = false, "follower"
+	text := scrape(t, m)
+	want(t, text, `switchyard_is_leader 0`, `switchyard_raft_state{state="follower"} 1`)
+	for _, gone := range []string{"db2:3306", `state="leader"`} {
+		if strings.Contains(text, gone) {
+			t.Errorf("%s is still exposed after it is gone", gone)
+		}
+	}
+}
+
+func TestObservationsAreCounted(t *testing.T) {
+	m, err := metrics.New(func() metrics.State { return metrics.State{} }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.ObservePhase("main", "notice", 3*time.Millisecond)
+	m.ObservePhase("main", "notice", 40*time.Millisecond)
+	m.ObserveRecovery("main", "failover", "completed", 140*time.Millisecond)
+	m.ObserveProbe(2*time.Millisecond, true)
+	m.ObserveProbe(time.Second, false)
+	m.CountHold("main", "anti_flap")
+	want(t, scrape(t, m),
+		`switchyard_failover_phase_seconds_bucket{cluster="main",phase="notice",le="0.005"} 1`,
+		`switchyard_failover_phase_seconds_count{cluster="main",phase="notice"} 2`,
+		`switchyard_failover_total_seconds_bucket{cluster="main",kind="failover",outcome="completed",le="0.15"} 1`,
+		`switchyard_probe_seconds_count{result="ok"} 1`, `switchyard_probe_seconds_count{result="failed"} 1`,
+		`switchyard_holds_total{cluster="main",reason="anti_flap"} 1`)
+}
+
+func TestOddStateDoesNotHideTheRest(t *testing.T) {
+	odd := state()
+	odd.Clusters = append(odd.Clusters, odd.Clusters[0], metrics.Cluster{Name: "a\xffb\n\"c", Writable: 3})
+	m, err := metrics.New(func() metrics.State { return odd }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, scrape(t, m), `switchyard_epoch{cluster="main"} 5`, `switchyard_writable_servers{cluster="a?b\n\"c"} 3`,
+		`switchyard_is_leader 1`)
+	m.ObservePhase("a\xff", "claim\xff", time.Millisecond)
+	want(t, scrape(t, m), `switchyard_failover_phase_seconds_count{cluster="a?",phase="claim?"} 1`)
+}
+
+func TestManyRegistriesAndGoroutines(t *testing.T) {
+	for range 2 {
+		m, err := metrics.New(state, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for range 100 {
+					m.ObserveProbe(time.Millisecond, true)
+				}
+			})
+		}
+		all.Wait()
+		want(t, scrape(t, m), `switchyard_probe_seconds_count{result="ok"} 400`)
+	}
+}
