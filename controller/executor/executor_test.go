@@ -1,0 +1,197 @@
+package executor_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"switchyard/controller/plan"
+	"switchyard/router/routes"
+	"switchyard/store/ledger"
+)
+
+func run(t *testing.T, w *world, self, id string) (ledger.Recovery, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return w.executor(self).Run(ctx, id)
+}
+
+func TestFailover(t *testing.T) {
+	w := newWorld(t)
+	w.servers[key("m")].down = true
+	id := w.claim(ledger.Failover, func(c *ledger.ClaimRecovery) { c.OldProvenDead = true })
+	rec, err := run(t, w, "c1", id)
+	if err != nil || rec.Outcome != ledger.Completed || rec.Winner != key("a") {
+		t.Fatalf("%v %+v", err, rec)
+	}
+	if got := w.writable(); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("writable: %v", got)
+	}
+	if b := w.servers[key("b")].Replication; b.Source != key("a") {
+		t.Errorf("b replicates from %s", b.Source)
+	}
+	var done []string
+	for _, s := range rec.Steps {
+		done = append(done, s.Name)
+	}
+	for _, step := range plan.Build(ledger.Failover, false, false).Steps() {
+		if !slices.Contains(done, string(step)) {
+			t.Errorf("%s is not in the journal: %v", step, done)
+		}
+	}
+	if st := w.State().Servers[key("m")].Standing; st != ledger.Deposed {
+		t.Errorf("the old master is %s", st)
+	}
+}
+
+// A proxy that may still lead to a master that may still live holds the
+// promotion up. With proof of death, or the proxy not running, it does not.
+func TestPromoteNeedsTheBarrier(t *testing.T) {
+	hung := []routes.Receipt{{Receiver: "ha1", Answer: routes.Confirmed}, {Receiver: "ha2", Answer: routes.Unknown, Err: errors.New("timeout")}}
+	for _, c := range []struct {
+		name    string
+		proxies []routes.Receipt
+		dead    bool
+		want    ledger.Outcome
+	}{
+		{"unknown proxy, living host", hung, false, ledger.Failed},
+		{"unknown proxy, proven dead", hung, true, ledger.Incomplete},
+		{"proxy not running", []routes.Receipt{{Receiver: "ha1", Answer: routes.Confirmed}, {Receiver: "ha2", Answer: routes.Down}}, false, ledger.Completed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.servers[key("m")].down = true
+			w.proxies = c.proxies
+			id := w.claim(ledger.Failover, func(cl *ledger.ClaimRecovery) { cl.OldProvenDead = c.dead })
+			rec, err := run(t, w, "c1", id)
+			if err != nil || rec.Outcome != c.want {
+				t.Fatalf("%v %s %s", err, rec.Outcome, rec.Message)
+			}
+			promoted := slices.ContainsFunc(w.trace, func(s string) bool { return strings.HasPrefix(s, "set-writable") })
+			if promoted != (c.want != ledger.Failed) {
+				t.Errorf("promoted %v: %v", promoted, w.trace)
+			}
+			if c.want == ledger.Failed && w.servers[key("a")].Replication.IO != "Yes" {
+				t.Error("replicas were not started again")
+			}
+		})
+	}
+}
+
+// The leader loses its office before any one of its effects; the next one
+// finishes what it began, with the same winner.
+func TestResumedAtEveryEffect(t *testing.T) {
+	count := func() int {
+		w := newWorld(t)
+		w.servers[key("m")].down = true
+		id := w.claim(ledger.Failover, func(c *ledger.ClaimRecovery) { c.OldProvenDead = true })
+		if _, err := run(t, w, "c1", id); err != nil {
+			t.Fatal(err)
+		}
+		return len(w.trace)
+	}()
+	for n := range count {
+		w := newWorld(t)
+		w.servers[key("m")].down = true
+		id := w.claim(ledger.Failover, func(c *ledger.ClaimRecovery) { c.OldProvenDead = true })
+		left := n
+		w.before = func(string) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if left--; left < 0 {
+				w.deposed = true
+				return errDeposed
+			}
+			return nil
+		}
+		if _, err := run(t, w, "c1", id); err == nil {
+			t.Fatalf("effect %d: the deposed leader did not notice", n)
+		}
+		chosen := w.State().Recoveries[id].Winner
+		w.before, w.deposed = nil, false
+		rec, err := run(t, w, "c2", id)
+		if err != nil || rec.Outcome != ledger.Completed || rec.Leader != "c2" {
+			t.Fatalf("effect %d: %v %+v", n, err, rec)
+		}
+		if !chosen.IsZero() && rec.Winner != chosen {
+			t.Errorf("effect %d: the winner changed from %s to %s", n, chosen, rec.Winner)
+		}
+		if got := w.writable(); !slices.Equal(got, []string{"a"}) {
+			t.Errorf("effect %d: writable: %v", n, got)
+		}
+	}
+}
+
+func TestSwitchover(t *testing.T) {
+	w := newWorld(t)
+	id := w.claim(ledger.Switchover, func(c *ledger.ClaimRecovery) { c.Target = key("b") })
+	rec, err := run(t, w, "c1", id)
+	if err != nil || rec.Outcome != ledger.Completed || rec.Winner != key("b") {
+		t.Fatalf("%v %+v", err, rec)
+	}
+	if got := w.writable(); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("writable: %v", got)
+	}
+	for _, name := range []string{"m", "a"} {
+		if r := w.servers[key(name)].Replication; r == nil || r.Source != key("b") {
+			t.Errorf("%s does not replicate from b: %+v", name, r)
+		}
+	}
+	demoted, promoted := slices.Index(w.trace, "set-read-only m"), slices.Index(w.trace, "set-writable b")
+	if demoted < 0 || demoted > promoted {
+		t.Errorf("promoted before the old master was read-only: %v", w.trace)
+	}
+}
+
+// A switchover whose target breaks at any effect is turned back to the old
+// master, under an epoch of its own, and nobody else is writable.
+func TestSwitchoverUndone(t *testing.T) {
+	for _, broken := range []string{"wait-applied b", "detach b", "set-writable b"} {
+		w := newWorld(t)
+		id := w.claim(ledger.Switchover, func(c *ledger.ClaimRecovery) { c.Target = key("b") })
+		w.before = func(effect string) error {
+			if effect == broken {
+				return errors.New("broken by the test")
+			}
+			return nil
+		}
+		rec, err := run(t, w, "c1", id)
+		if err != nil || rec.Outcome != ledger.Undone {
+			t.Fatalf("%s: %v %s %s", broken, err, rec.Outcome, rec.Message)
+		}
+		if got := w.writable(); !slices.Equal(got, []string{"m"}) {
+			t.Errorf("%s: writable: %v", broken, got)
+		}
+		c := w.State().Clusters["shop"]
+		if c.Master != key("m") || c.Withdrawn || c.Epoch.Number != 3 {
+			t.Errorf("%s: %+v", broken, c)
+		}
+		if r := w.servers[key("b")].Replication; r == nil || r.Source != key("m") {
+			t.Errorf("%s: b does not replicate from the old master again: %+v", broken, r)
+		}
+	}
+}
+
+// A winner that dies before it was made writable is replaced under a new epoch.
+func TestWinnerLost(t *testing.T) {
+	w := newWorld(t)
+	w.servers[key("m")].down = true
+	w.servers[key("b")].Replication.Received = set(t, "0-1-100")
+	id := w.claim(ledger.Failover, func(c *ledger.ClaimRecovery) { c.OldProvenDead = true })
+	w.before = func(effect string) error {
+		if effect == "detach a" {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.servers[key("a")].down = true
+		}
+		return nil
+	}
+	rec, err := run(t, w, "c1", id)
+	if err != nil || rec.Winner != key("b") || rec.Epoch.Number != 3 {
+		t.Fatalf("%v %+v", err, rec)
+	}
+}

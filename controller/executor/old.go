@@ -1,0 +1,159 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"switchyard/controller/topology"
+	"switchyard/router/routes"
+	"switchyard/store/ledger"
+)
+
+// fenceTimeout bounds the attempt to fence a master that is thought dead: a
+// frozen server answers nothing, and must not hold up the recovery.
+const fenceTimeout = 150 * time.Millisecond
+
+// withdraw is the barrier: no proxy leads to the old master any more. A proxy
+// whose state is unknown is asked again until it answers, or until the old
+// master is known to be dead or fenced.
+func (r *run) withdraw(ctx context.Context) (string, error) {
+	rec, table := r.recovery(), r.cluster().Routes()
+	table.Writer = nil
+	for deadline := r.cfg.Now().Add(r.cfg.RouteTimeout); ; {
+		confirmed, down, unknown := sortReceipts(r.proxies.Push(ctx, table))
+		if len(unknown) == 0 {
+			r.withdrawn = true
+			return fmt.Sprintf("%d proxies withdrew it%s", confirmed, downNote(down)), nil
+		}
+		if rec.OldProvenDead {
+			return fmt.Sprintf("%d proxies withdrew it; its process is gone, so these need not: %s",
+				confirmed, strings.Join(unknown, "; ")), nil
+		}
+		if !r.cfg.Now().Before(deadline) {
+			return "", fmt.Errorf("proxies may still lead to %s: %s", rec.Old, strings.Join(unknown, "; "))
+		}
+		if err := r.lead(ctx); err != nil {
+			return "", err
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return "", err
+		}
+	}
+}
+
+// fence tries to make the old master read-only; a dead one cannot be reached.
+func (r *run) fence(ctx context.Context) (string, error) {
+	rec := r.recovery()
+	if rec.OldProvenDead {
+		return "not needed: its process is gone", nil
+	}
+	switch err := r.fenceServer(ctx, rec.Old, fenceTimeout); {
+	case errors.Is(err, ErrDeposed):
+		return "", err
+	case err != nil:
+		return "not possible now: " + err.Error(), nil
+	}
+	r.fenced = true
+	return "it is read-only and its clients are gone", nil
+}
+
+// demote is fence on a living master, where it must succeed.
+func (r *run) demote(ctx context.Context) (string, error) {
+	if err := r.fenceServer(ctx, r.recovery().Old, 5*time.Second); err != nil {
+		return "", err
+	}
+	r.fenced = true
+	return "it is read-only and its clients are gone", nil
+}
+
+func (r *run) fenceServer(ctx context.Context, k topology.Key, timeout time.Duration) error {
+	return r.sessions.with(ctx, k, timeout, Fence)
+}
+
+// Fence makes a server that lives refuse the application: its clients are cut,
+// it is made read-only, and whoever came back meanwhile is cut too. The clients
+// go first, since read-only waits behind a commit that waits for its
+// acknowledgement.
+func Fence(ctx context.Context, s Session) error {
+	if _, _, err := s.EndClients(ctx); err != nil {
+		return err
+	}
+	if err := s.SetReadOnly(ctx); err != nil {
+		return err
+	}
+	_, left, err := s.EndClients(ctx)
+	if err == nil && left > 0 {
+		return fmt.Errorf("%d client connections are left", left)
+	}
+	return err
+}
+
+// rewind fences the winner that was lost and takes a new epoch. A failover
+// picks again; a switchover turns back to the old master.
+func (r *run) rewind(ctx context.Context, cause error) error {
+	rec := r.recovery()
+	switch {
+	case rec.Kind == ledger.Reinstate || rec.Undoing:
+		return cause
+	case rec.Kind == ledger.Failover && rec.Winner.IsZero():
+		return cause
+	}
+	if !rec.Winner.IsZero() && r.touched {
+		if err := r.fenceLost(ctx, rec.Winner); err != nil {
+			return fmt.Errorf("%w; and %s, which may be writable, could not be fenced: %w", cause, rec.Winner, err)
+		}
+	}
+	r.touched = false
+	return r.propose(ctx, ledger.Rewind{
+		Recovery: r.id, Undoing: rec.Kind == ledger.Switchover, Reason: cause.Error(), At: r.cfg.Now(),
+	})
+}
+
+// fenceLost makes sure that a former winner is not writable: by fencing it, or
+// by proof that its process is gone.
+func (r *run) fenceLost(ctx context.Context, k topology.Key) error {
+	err := r.fenceServer(ctx, k, 2*time.Second)
+	if err == nil || errors.Is(err, ErrDeposed) {
+		return err
+	}
+	view := r.looker.Look(ctx, []topology.Key{k}, map[topology.Key]bool{k: true})
+	if view.Observations[k].Reach == topology.ReachRefused {
+		return nil
+	}
+	return err
+}
+
+func sortReceipts(receipts []routes.Receipt) (confirmed int, down, unknown []string) {
+	for _, rc := range receipts {
+		switch {
+		case rc.Answer == routes.Confirmed:
+			confirmed++
+		case rc.Answer == routes.Down:
+			down = append(down, rc.Receiver)
+		default:
+			unknown = append(unknown, fmt.Sprintf("%s: %v", rc.Receiver, rc.Err))
+		}
+	}
+	return confirmed, down, unknown
+}
+
+func downNote(down []string) string {
+	if len(down) == 0 {
+		return ""
+	}
+	return "; not running, and so serving nobody: " + strings.Join(down, ", ")
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

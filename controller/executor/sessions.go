@@ -1,0 +1,130 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"switchyard/controller/gtid"
+	"switchyard/controller/topology"
+)
+
+// sessions keeps one session per server for the length of a run. Opening one
+// ends a predecessor's, so it is opened only after leadership was verified.
+type sessions struct {
+	hands   Hands
+	lead    func(context.Context) error
+	address func(topology.Key) topology.Key
+
+	mu   sync.Mutex
+	open map[topology.Key]*slot
+}
+
+// slot serialises the use of one server's session.
+type slot struct {
+	mu      sync.Mutex
+	session Session
+}
+
+func newSessions(h Hands, lead func(context.Context) error, address func(topology.Key) topology.Key) *sessions {
+	return &sessions{hands: h, lead: lead, address: address, open: map[topology.Key]*slot{}}
+}
+
+func (s *sessions) slot(k topology.Key) *slot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[k] == nil {
+		s.open[k] = &slot{}
+	}
+	return s.open[k]
+}
+
+// with runs do on the server's session within timeout; a session that fails is
+// closed, and the next use opens a new one.
+func (s *sessions) with(
+	ctx context.Context, k topology.Key, timeout time.Duration, do func(context.Context, Session) error,
+) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	sl := s.slot(k)
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if sl.session == nil {
+		if err := s.lead(ctx); err != nil {
+			return err
+		}
+		session, err := s.hands.Open(ctx, s.address(k))
+		if err != nil {
+			return fmt.Errorf("%s: %w", k, err)
+		}
+		sl.session = session
+	}
+	if err := do(ctx, guarded{sl.session, s.lead}); err != nil {
+		// The failure of the verb is what matters; the session is given up.
+		_ = sl.session.Close()
+		sl.session = nil
+		return fmt.Errorf("%s: %w", k, err)
+	}
+	return nil
+}
+
+func (s *sessions) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sl := range s.open {
+		sl.mu.Lock()
+		if sl.session != nil {
+			_ = sl.session.Close() // the run is over; the server ends it otherwise
+			sl.session = nil
+		}
+		sl.mu.Unlock()
+	}
+}
+
+// guarded verifies leadership before every verb that changes something.
+type guarded struct {
+	Session
+	lead func(context.Context) error
+}
+
+func (g guarded) effect(ctx context.Context, do func(context.Context) error) error {
+	if err := g.lead(ctx); err != nil {
+		return err
+	}
+	return do(ctx)
+}
+
+func (g guarded) StopReceiver(ctx context.Context) error {
+	return g.effect(ctx, g.Session.StopReceiver)
+}
+
+func (g guarded) StartReplica(ctx context.Context) error {
+	return g.effect(ctx, g.Session.StartReplica)
+}
+
+func (g guarded) Detach(ctx context.Context) error { return g.effect(ctx, g.Session.Detach) }
+
+func (g guarded) SetWritable(ctx context.Context) error { return g.effect(ctx, g.Session.SetWritable) }
+
+func (g guarded) SetReadOnly(ctx context.Context) error { return g.effect(ctx, g.Session.SetReadOnly) }
+
+func (g guarded) SetSemiSync(ctx context.Context, want SemiSync) error {
+	return g.effect(ctx, func(ctx context.Context) error { return g.Session.SetSemiSync(ctx, want) })
+}
+
+func (g guarded) Repoint(ctx context.Context, source topology.Key, holds gtid.Set) error {
+	return g.effect(ctx, func(ctx context.Context) error { return g.Session.Repoint(ctx, source, holds) })
+}
+
+func (g guarded) EndClients(ctx context.Context) (ended, left int, err error) {
+	if err := g.lead(ctx); err != nil {
+		return 0, 0, err
+	}
+	return g.Session.EndClients(ctx)
+}
+
+// WaitApplied changes nothing and needs no leadership.
+func (g guarded) WaitApplied(ctx context.Context, set gtid.Set) error {
+	return g.Session.WaitApplied(ctx, set)
+}

@@ -1,0 +1,184 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"switchyard/controller/gtid"
+	"switchyard/controller/topology"
+	"switchyard/store/ledger"
+)
+
+// announce commits the winner, proven writable, as the cluster's master.
+func (r *run) announce(ctx context.Context) (string, error) {
+	rec := r.recovery()
+	o := r.looker.Look(ctx, []topology.Key{rec.Winner}, nil).Observations[rec.Winner]
+	switch {
+	case o.Instance == nil:
+		return "", fmt.Errorf("the winner does not answer: %s: %s", o.Reach, o.Error)
+	case o.Instance.ReadOnly || o.Instance.SuperReadOnly:
+		return "", errors.New("the winner is read-only")
+	}
+	return "epoch " + rec.Epoch.String(), r.propose(ctx, ledger.Announce{
+		Recovery: r.id, MasterUUID: o.Instance.UUID, At: r.cfg.Now(),
+	})
+}
+
+// route moves every proxy; those that do not confirm in time are left to the
+// keeper, and the recovery is then not called complete.
+func (r *run) route(ctx context.Context) (string, error) {
+	table := r.cluster().Routes()
+	for deadline := r.cfg.Now().Add(r.cfg.RouteTimeout); ; {
+		confirmed, down, unknown := sortReceipts(r.proxies.Push(ctx, table))
+		if len(unknown) == 0 {
+			return fmt.Sprintf("%d proxies lead to it%s", confirmed, downNote(down)), nil
+		}
+		if !r.cfg.Now().Before(deadline) {
+			r.stragglers = unknown
+			return fmt.Sprintf("%d proxies lead to it; not yet: %s", confirmed, strings.Join(unknown, "; ")), nil
+		}
+		if err := r.lead(ctx); err != nil {
+			return "", err
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return "", err
+		}
+	}
+}
+
+// publish tells every Consul that can be reached; the others are told by the
+// publisher's audit as soon as they answer.
+func (r *run) publish(ctx context.Context) (string, error) {
+	confirmed, _, unknown := sortReceipts(r.consuls.Push(ctx, r.cluster().Routes()))
+	if len(unknown) == 0 {
+		return fmt.Sprintf("%d Consul datacenters name it", confirmed), nil
+	}
+	return fmt.Sprintf("%d Consul datacenters name it; not reached: %s", confirmed, strings.Join(unknown, "; ")), nil
+}
+
+// followers are the servers that are to replicate from the winner: the old
+// master's direct replicas, and the old master itself where it is known to live.
+func (r *run) followers() []topology.Key {
+	rec := r.recovery()
+	keys := r.looker.Snapshot(rec.Cluster, rec.Old).Replicas(rec.Old)
+	if !rec.Winner.IsZero() {
+		keys = append(keys, r.looker.Snapshot(rec.Cluster, rec.Winner).Replicas(rec.Winner)...)
+	}
+	if rec.Kind == ledger.Switchover || rec.Undoing {
+		keys = append(keys, rec.Old)
+		if !rec.Target.IsZero() {
+			keys = append(keys, rec.Target)
+		}
+	}
+	slices.SortFunc(keys, topology.Key.Compare)
+	keys = slices.Compact(keys)
+	return slices.DeleteFunc(keys, func(k topology.Key) bool { return k == rec.Winner })
+}
+
+func (r *run) repoint(ctx context.Context) (string, error) {
+	winner, keys := r.recovery().Winner, r.followers()
+	failed := r.each(keys, func(k topology.Key) error { return r.follow(ctx, k, winner) })
+	if err := deposedAmong(failed); err != nil {
+		return "", err
+	}
+	for _, f := range failed {
+		r.lost = append(r.lost, f.key)
+	}
+	slices.SortFunc(r.lost, topology.Key.Compare)
+	return fmt.Sprintf("%d of %d servers follow it%s", len(keys)-len(failed), len(keys), suffix(failed)), nil
+}
+
+// follow makes one server replicate from the winner, if it holds nothing that
+// the winner lacks.
+func (r *run) follow(ctx context.Context, k, winner topology.Key) error {
+	mine := r.looker.Look(ctx, []topology.Key{k}, nil).Observations[k]
+	if mine.Instance == nil {
+		return fmt.Errorf("%s does not answer: %s", k, mine.Reach)
+	}
+	used, _ := r.semiSync()
+	return r.sessions.with(ctx, k, 10*time.Second, func(ctx context.Context, s Session) error {
+		if !mine.Instance.ReadOnly {
+			if err := s.SetReadOnly(ctx); err != nil {
+				return err
+			}
+		}
+		holds, err := r.holds(ctx, s, mine.Instance, winner)
+		if err != nil {
+			return err
+		}
+		if used {
+			if err := s.SetSemiSync(ctx, SemiSync{Replica: true}); err != nil {
+				return err
+			}
+		}
+		return s.Repoint(ctx, winner, holds)
+	})
+}
+
+// holds is what the winner has, read after the follower stopped receiving: a
+// follower can get the winner's newest transactions through others. One that
+// replicates from the winner already is not compared.
+func (r *run) holds(ctx context.Context, s Session, mine *topology.Instance, winner topology.Key) (gtid.Set, error) {
+	if follows(mine, winner) {
+		return gtid.Set{}, nil
+	}
+	if err := s.StopReceiver(ctx); err != nil {
+		return gtid.Set{}, err
+	}
+	theirs := r.looker.Look(ctx, []topology.Key{winner}, nil).Observations[winner]
+	if theirs.Instance == nil {
+		return gtid.Set{}, fmt.Errorf("%s does not answer: %s", winner, theirs.Reach)
+	}
+	return theirs.Instance.Executed, nil
+}
+
+// follows reports whether i already replicates from source.
+func follows(i *topology.Instance, source topology.Key) bool {
+	return i.Replication != nil && i.Replication.Source == source
+}
+
+// verify looks once more. What it finds does not undo a promotion: it is
+// written down, and the loop deals with it.
+func (r *run) verify(ctx context.Context) (string, error) {
+	rec := r.recovery()
+	keys := append(r.followers(), rec.Winner)
+	deadline := r.cfg.Now().Add(3 * time.Second)
+	for {
+		view := r.looker.Look(ctx, keys, nil)
+		problems := r.problems(rec, view)
+		if len(problems) == 0 {
+			return fmt.Sprintf("the winner is writable, and %d servers receive from it", len(keys)-1-len(r.lost)), nil
+		}
+		if !r.cfg.Now().Before(deadline) {
+			return "left to the loop: " + strings.Join(problems, "; "), nil
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return "", err
+		}
+	}
+}
+
+func (r *run) problems(rec ledger.Recovery, view topology.View) []string {
+	var out []string
+	for k, o := range view.Observations {
+		i := o.Instance
+		switch {
+		case slices.Contains(r.lost, k):
+		case i == nil:
+			out = append(out, fmt.Sprintf("%s does not answer: %s", k, o.Reach))
+		case k == rec.Winner && i.ReadOnly:
+			out = append(out, fmt.Sprintf("the winner %s is read-only", k))
+		case k == rec.Winner:
+		case !i.ReadOnly:
+			out = append(out, fmt.Sprintf("%s is writable beside the winner", k))
+		case i.Replication == nil || i.Replication.IO != topology.ThreadRunning:
+			out = append(out, fmt.Sprintf("%s does not receive yet", k))
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,305 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"switchyard/controller/safety"
+	"switchyard/controller/topology"
+	"switchyard/store/ledger"
+)
+
+const (
+	tick = time.Second
+	// suspectTick is how often a cluster is judged anew while something is wrong.
+	suspectTick = 200 * time.Millisecond
+	// deposedTick is how often servers that were deposed are looked for, so that
+	// one that thaws is fenced soon.
+	deposedTick = 200 * time.Millisecond
+)
+
+// Loop is the failover loop of one controller.
+type Loop struct {
+	cfg        Config
+	ledger     Ledger
+	observer   Observer
+	witnesses  Witnesses
+	recoverer  Recoverer
+	tender     Tender
+	suspicions <-chan Suspicion
+	log        *slog.Logger
+
+	mu      sync.Mutex
+	workers map[string]*worker
+	// problems are what keeps clusters from being adopted, by name.
+	problems map[string]string
+}
+
+// worker is the one goroutine that acts on one cluster.
+type worker struct {
+	*Loop
+	name     string
+	suspect  chan Suspicion
+	requests chan request
+	// last is the newest assessment, for who asks what holds the cluster back.
+	lastMu sync.Mutex
+	last   Assessment
+	// said keeps a standing hold from being logged at every turn.
+	said string
+}
+
+// New returns the loop.
+func New(cfg Config, l Ledger, o Observer, w Witnesses, r Recoverer, t Tender, suspicions <-chan Suspicion,
+	log *slog.Logger,
+) *Loop {
+	return &Loop{
+		cfg: cfg, ledger: l, observer: o, witnesses: w, recoverer: r, tender: t, suspicions: suspicions, log: log,
+		workers: map[string]*worker{}, problems: map[string]string{},
+	}
+}
+
+// Run watches all clusters until ctx ends, and waits for what it started.
+func (l *Loop) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	changed, stop := l.ledger.Watch()
+	defer stop()
+	leads, unsubscribe := l.ledger.LeaderChanges()
+	defer unsubscribe()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		l.learn(ctx, &wg)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case leading := <-leads:
+			if leading {
+				l.takeOver()
+			}
+		case <-ticker.C:
+			if l.ledger.IsLeader() {
+				l.adopt(ctx)
+			}
+		case s := <-l.suspicions:
+			l.mu.Lock()
+			w := l.workers[s.Cluster]
+			l.mu.Unlock()
+			if w != nil {
+				w.nudge(s)
+			}
+		}
+	}
+}
+
+// learn tells the observer what the ledger knows, and gives every cluster its
+// worker.
+func (l *Loop) learn(ctx context.Context, wg *sync.WaitGroup) {
+	state := l.ledger.State()
+	for k, s := range state.Servers {
+		l.observer.Learn(s.Cluster, k)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, c := range state.Clusters {
+		l.observer.SetMaster(name, c.Master)
+		if l.workers[name] != nil {
+			continue
+		}
+		w := &worker{Loop: l, name: name, suspect: make(chan Suspicion, 1), requests: make(chan request)}
+		l.workers[name] = w
+		wg.Go(func() { w.run(ctx) })
+	}
+}
+
+// takeOver has a new leader look at every cluster at once: a recovery may be
+// open, and hints that came before reached nobody who could act.
+func (l *Loop) takeOver() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, w := range l.workers {
+		w.nudge(Suspicion{Cluster: name, Why: "this controller leads from now on", At: l.cfg.Now()})
+	}
+}
+
+func (w *worker) nudge(s Suspicion) {
+	select {
+	case w.suspect <- s:
+	default: // one is waiting already
+	}
+}
+
+// run is the life of a worker: it judges its cluster every second, at once when
+// something is suspected, and carries out what operators ask for in between.
+func (w *worker) run(ctx context.Context) {
+	next := time.NewTimer(0)
+	defer next.Stop()
+	deposed := time.NewTicker(deposedTick)
+	defer deposed.Stop()
+	for {
+		var err error
+		wait := tick
+		select {
+		case <-ctx.Done():
+			return
+		case req := <-w.requests:
+			req.reply <- w.serve(ctx, req)
+		case s := <-w.suspect:
+			wait, err = w.turn(ctx, &s)
+		case <-next.C:
+			wait, err = w.turn(ctx, nil)
+		case <-deposed.C:
+			if w.ledger.IsLeader() && w.cluster().Recovery == "" {
+				w.say("deposed", w.tender.Deposed(ctx, w.cluster()))
+			}
+			continue
+		}
+		if err != nil && ctx.Err() == nil {
+			w.say("turn", err)
+		}
+		next.Reset(wait)
+	}
+}
+
+func (w *worker) cluster() ledger.Cluster { return w.ledger.State().Clusters[w.name] }
+
+// say logs a failure of the loop once for as long as it stays the same.
+func (w *worker) say(where string, err error) {
+	if err == nil || w.said == where+err.Error() {
+		return
+	}
+	w.said = where + err.Error()
+	w.log.Warn("will be tried again", "cluster", w.name, "op", where, "error", err)
+}
+
+// turn judges the cluster once and acts on the verdict. It returns when the
+// next turn is due.
+func (w *worker) turn(ctx context.Context, s *Suspicion) (time.Duration, error) {
+	if !w.ledger.IsLeader() {
+		return tick, nil
+	}
+	c := w.cluster()
+	if c.Recovery != "" {
+		return suspectTick, w.resume(ctx, c)
+	}
+	a := w.remembered(c)
+	if s == nil && a.Verdict.Code == safety.NoProblem {
+		w.note(a)
+		if c.Withdrawn {
+			return tick, w.reinstate(ctx, c, a)
+		}
+		return tick, w.tender.Strays(ctx, c, a.Snapshot)
+	}
+	noticed := w.cfg.Now()
+	if s != nil {
+		noticed = s.At
+	}
+	a = w.insist(ctx, c)
+	w.note(a)
+	switch {
+	case a.Verdict.Act:
+		return tick, w.failover(ctx, a, noticed)
+	case a.Verdict.Code == safety.NoProblem:
+		return tick, nil
+	default:
+		return suspectTick, nil
+	}
+}
+
+// note remembers an assessment, and logs a verdict when it changes.
+func (w *worker) note(a Assessment) {
+	w.lastMu.Lock()
+	before := w.last.Verdict
+	w.last = a
+	w.lastMu.Unlock()
+	if before.Code != a.Verdict.Code || before.Act != a.Verdict.Act {
+		w.log.Info("judged", "cluster", w.name, "finding", a.Finding.Kind, "act", a.Verdict.Act,
+			"code", a.Verdict.Code, "reason", a.Verdict.Reason)
+	}
+}
+
+// failover claims a recovery by the evidence of a, and has it carried out.
+func (w *worker) failover(ctx context.Context, a Assessment, noticed time.Time) error {
+	claim := w.claim(a, ledger.Failover)
+	claim.Automatic, claim.AntiFlap = true, w.cfg.Policy(w.name).AntiFlap
+	claim.OldProvenDead = provenDead(a)
+	claim.Evidence = append([]string{a.Verdict.Reason}, a.Finding.Evidence...)
+	return w.carryOut(ctx, claim, []ledger.Step{
+		{Name: "notice", StartedAt: noticed, EndedAt: a.Begun},
+		{Name: "see", StartedAt: a.Begun, EndedAt: a.Seen},
+		{Name: "agree", StartedAt: a.Seen, EndedAt: a.Agreed},
+	})
+}
+
+// reinstate serves the same master again after a recovery that withdrew it
+// ended without a winner.
+func (w *worker) reinstate(ctx context.Context, c ledger.Cluster, a Assessment) error {
+	o, ok := a.Snapshot.Sight(c.Master)
+	if !ok || o.Instance == nil || !w.cfg.Policy(w.name).Recover {
+		return nil
+	}
+	claim := w.claim(a, ledger.Reinstate)
+	claim.Evidence = []string{fmt.Sprintf("%s was withdrawn, nobody was promoted, and it answers again", c.Master)}
+	return w.carryOut(ctx, claim, nil)
+}
+
+func (w *worker) claim(a Assessment, kind ledger.Kind) ledger.ClaimRecovery {
+	return ledger.ClaimRecovery{
+		Cluster: w.name, RecoveryKind: kind, Finding: string(a.Finding.Kind), Old: a.Cluster.Master,
+		ExpectEpoch: a.Cluster.Epoch, Leader: w.cfg.Self, At: w.cfg.Now(),
+	}
+}
+
+// carryOut claims and runs a recovery; before are the steps that led to it.
+func (w *worker) carryOut(ctx context.Context, claim ledger.ClaimRecovery, before []ledger.Step) error {
+	begun := w.cfg.Now()
+	claiming, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := w.ledger.Propose(claiming, claim); err != nil {
+		return fmt.Errorf("claim: %w", err)
+	}
+	id := w.cluster().Recovery
+	before = append(before, ledger.Step{Name: "claim", StartedAt: begun, EndedAt: w.cfg.Now()})
+	for i := range before {
+		before[i].Leader, before[i].Subject, before[i].Outcome = w.cfg.Self, claim.Old, ledger.StepDone
+		if w.cfg.OnPhase != nil {
+			w.cfg.OnPhase(w.name, before[i].Name, before[i].EndedAt.Sub(before[i].StartedAt))
+		}
+	}
+	w.log.Info("recovery claimed", "cluster", w.name, "recovery", id, "kind", claim.RecoveryKind,
+		"finding", claim.Finding, "evidence", claim.Evidence)
+	journal := w.ledger.ProposeAsync(ctx, ledger.RecordSteps{Recovery: id, Steps: before})
+	_, err := w.recoverer.Run(ctx, id)
+	return errors.Join(err, <-journal)
+}
+
+// resume carries on an open recovery, its own or a predecessor's.
+func (w *worker) resume(ctx context.Context, c ledger.Cluster) error {
+	barrier, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := w.ledger.Barrier(barrier); err != nil {
+		return fmt.Errorf("resume %s: %w", c.Recovery, err)
+	}
+	if c = w.cluster(); c.Recovery == "" {
+		return nil
+	}
+	_, err := w.recoverer.Run(ctx, c.Recovery)
+	return err
+}
+
+// provenDead reports whether the old master's process is known to be gone: a
+// majority of the controllers was refused by its living host.
+func provenDead(a Assessment) bool {
+	refused := 0
+	for _, v := range a.Snapshot.Views {
+		if v.Observations[a.Cluster.Master].Reach == topology.ReachRefused {
+			refused++
+		}
+	}
+	return refused > 0 && refused == len(a.Snapshot.Views)
+}

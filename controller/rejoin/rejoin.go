@@ -1,0 +1,169 @@
+// Package rejoin tends the servers of a cluster that are not where they
+// belong: a deposed master that came back is fenced, compared, and made a
+// replica or quarantined; a replica that still follows a deposed master is
+// repointed.
+package rejoin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"switchyard/controller/executor"
+	"switchyard/controller/topology"
+	"switchyard/store/ledger"
+)
+
+// Ledger is what is remembered.
+type Ledger interface {
+	State() ledger.State
+	Propose(ctx context.Context, cmd ledger.Command) error
+	VerifyLeader(ctx context.Context) error
+}
+
+// Looker makes observations that begin after the call.
+type Looker interface {
+	Look(ctx context.Context, keys []topology.Key, fresh map[topology.Key]bool) topology.View
+}
+
+// Config is the rejoiner's settings.
+type Config struct {
+	// SemiSync says whether a cluster's replicas acknowledge.
+	SemiSync func(cluster string) bool
+	// Address is where a server can be connected to.
+	Address func(k topology.Key) topology.Key
+	Now     func() time.Time
+}
+
+// Rejoiner brings servers back; it keeps nothing between two turns.
+type Rejoiner struct {
+	cfg    Config
+	ledger Ledger
+	looker Looker
+	hands  executor.Hands
+	log    *slog.Logger
+}
+
+// New returns a rejoiner.
+func New(cfg Config, l Ledger, looker Looker, hands executor.Hands, log *slog.Logger) *Rejoiner {
+	return &Rejoiner{cfg: cfg, ledger: l, looker: looker, hands: hands, log: log}
+}
+
+// Wanted returns, in order, the servers of c that a turn should look at.
+func Wanted(s ledger.State, c ledger.Cluster) (deposed, members []topology.Key) {
+	for k, srv := range s.Servers {
+		switch {
+		case srv.Cluster != c.Name || k == c.Master:
+		case srv.Standing == ledger.Member:
+			members = append(members, k)
+		default:
+			deposed = append(deposed, k)
+		}
+	}
+	slices.SortFunc(deposed, topology.Key.Compare)
+	slices.SortFunc(members, topology.Key.Compare)
+	return deposed, members
+}
+
+// Deposed tends the servers that are not in good standing. It looks at them
+// anew, so that one that thaws is fenced before its next periodic probe.
+func (r *Rejoiner) Deposed(ctx context.Context, c ledger.Cluster) error {
+	deposed, _ := Wanted(r.ledger.State(), c)
+	if len(deposed) == 0 {
+		return nil
+	}
+	// In this order: what the master has is read after what they have.
+	theirs := r.looker.Look(ctx, deposed, nil)
+	var all []error
+	for _, k := range deposed {
+		o := theirs.Observations[k]
+		if o.Instance == nil {
+			continue
+		}
+		all = append(all, r.tend(ctx, c, k, o.Instance))
+	}
+	return errors.Join(all...)
+}
+
+// Strays repoints members whose source is a server that was deposed.
+func (r *Rejoiner) Strays(ctx context.Context, c ledger.Cluster, snap topology.Snapshot) error {
+	deposed, members := Wanted(r.ledger.State(), c)
+	var all []error
+	for _, k := range members {
+		srv := snap.Servers[k]
+		o, ok := snap.Sight(k)
+		if !ok || o.Instance == nil || srv.Last == nil {
+			continue
+		}
+		stray := o.Instance.Replication != nil && slices.Contains(deposed, srv.Source)
+		if stray {
+			all = append(all, r.tend(ctx, c, k, o.Instance))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// tend fences one server, and rejoins it if it holds nothing extra.
+func (r *Rejoiner) tend(ctx context.Context, c ledger.Cluster, k topology.Key, i *topology.Instance) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	standing := r.ledger.State().Servers[k]
+	if standing.Standing == ledger.Quarantined && i.ReadOnly {
+		return nil
+	}
+	if err := r.ledger.VerifyLeader(ctx); err != nil {
+		return fmt.Errorf("rejoin %s: %w", k, err)
+	}
+	session, err := r.hands.Open(ctx, r.cfg.Address(k))
+	if err != nil {
+		return fmt.Errorf("rejoin %s: %w", k, err)
+	}
+	defer func() { _ = session.Close() }()
+	if !i.ReadOnly {
+		r.log.Warn("a deposed master is writable: fencing it", "cluster", c.Name, "instance", k.String())
+		if err := executor.Fence(ctx, session); err != nil {
+			return fmt.Errorf("fence %s: %w", k, err)
+		}
+	}
+	return r.compare(ctx, c, k, session)
+}
+
+// compare rejoins a fenced server as a replica, or quarantines it with the list
+// of what it holds and the cluster lacks.
+func (r *Rejoiner) compare(ctx context.Context, c ledger.Cluster, k topology.Key, s executor.Session) error {
+	// First, so that what it gets from others meanwhile is in the master's set.
+	if err := s.StopReceiver(ctx); err != nil {
+		return fmt.Errorf("rejoin %s: %w", k, err)
+	}
+	mine := r.looker.Look(ctx, []topology.Key{k}, nil).Observations[k].Instance
+	theirs := r.looker.Look(ctx, []topology.Key{c.Master}, nil).Observations[c.Master].Instance
+	if mine == nil || theirs == nil {
+		return nil
+	}
+	if extra := mine.Executed.Subtract(theirs.Executed); !extra.IsEmpty() {
+		r.log.Warn("quarantined: it holds transactions that the cluster lacks",
+			"cluster", c.Name, "instance", k.String(), "extra", extra.String())
+		return r.ledger.Propose(ctx, ledger.SetStanding{
+			Server: k, Standing: ledger.Quarantined, Extra: extra.String(), At: r.cfg.Now(),
+		})
+	}
+	if err := r.ledger.VerifyLeader(ctx); err != nil {
+		return fmt.Errorf("rejoin %s: %w", k, err)
+	}
+	if r.cfg.SemiSync(c.Name) {
+		if err := s.SetSemiSync(ctx, executor.SemiSync{Replica: true}); err != nil {
+			return fmt.Errorf("rejoin %s: %w", k, err)
+		}
+	}
+	if err := s.Repoint(ctx, c.Master, theirs.Executed); err != nil {
+		return fmt.Errorf("rejoin %s: %w", k, err)
+	}
+	r.log.Info("rejoined as a replica", "cluster", c.Name, "instance", k.String(), "master", c.Master.String())
+	if r.ledger.State().Servers[k].Standing == ledger.Member {
+		return nil
+	}
+	return r.ledger.Propose(ctx, ledger.SetStanding{Server: k, Standing: ledger.Member, At: r.cfg.Now()})
+}
