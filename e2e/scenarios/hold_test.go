@@ -1,0 +1,260 @@
+//go:build servers
+
+package scenarios_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"switchyard/controller/adminapi/wire"
+	"switchyard/e2e/site"
+	"switchyard/e2e/stack"
+)
+
+// errant makes a transaction of a replica's own.
+func errant(t *testing.T, ctx context.Context, s *stack.Server) {
+	t.Helper()
+	if err := s.Exec(ctx, "CREATE DATABASE alone_"+strconv.Itoa(int(s.ServerID()))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Two replicas that each hold what the other lacks: any choice would lose
+// something. In the twin only one does, and it is promoted.
+func TestIncomparableSets(t *testing.T) {
+	for _, flavor := range []stack.Flavor{stack.MariaDB, stack.MySQL} {
+		t.Run(string(flavor)+" both", func(t *testing.T) {
+			ctx, s := newSite(t, site.Options{Flavor: flavor})
+			errant(t, ctx, s.DB.Replicas[0])
+			errant(t, ctx, s.DB.Replicas[1])
+			if err := s.DB.Master.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			e := holds(t, ctx, s, "DeadMaster", "incomparable-gtid", 20*time.Second)
+			if !mentions([]string{e.ReasonSentence}, s.DB.Replicas[0].Key()) {
+				t.Errorf("the reason names nobody: %s", e.ReasonSentence)
+			}
+		})
+		t.Run(string(flavor)+" one", func(t *testing.T) {
+			ctx, s := newSite(t, site.Options{Flavor: flavor})
+			errant(t, ctx, s.DB.Replicas[1])
+			if err := s.DB.Master.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if rec := acts(t, ctx, s); rec.Winner.String() != s.DB.Replicas[1].Key() {
+				t.Errorf("%s was promoted", rec.Winner)
+			}
+		})
+	}
+}
+
+// All replicas are dead too. In the twin one of them lives.
+func TestAllReplicasDead(t *testing.T) {
+	ctx, s := newSite(t, site.Options{})
+	for _, server := range append(s.DB.Replicas, s.DB.Master) {
+		if err := server.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds(t, ctx, s, "DeadMasterAndReplicas", "all-replicas-dead", 20*time.Second)
+	// The twin: one of them comes back.
+	if err := s.DB.Replicas[1].Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if rec := acts(t, ctx, s); rec.Winner.String() != s.DB.Replicas[1].Key() || rec.Finding != "DeadMasterAndSomeReplicas" {
+		t.Errorf("%s: %s was promoted", rec.Finding, rec.Winner)
+	}
+}
+
+// The controllers are cut off from the master, and its replicas are not: it
+// lives. In the twin the replicas are cut off from it too, and the policy for
+// such a master is failover.
+func TestControllersCutOffFromMaster(t *testing.T) {
+	ctx, s := newSite(t, site.Options{ControllerGID: cutGroup})
+	cut(t, s.DB.Master, "owner", "--gid-owner", strconv.Itoa(cutGroup))
+	holds(t, ctx, s, "UnreachableMaster", "replicas-replicating", 20*time.Second)
+}
+
+// Everybody is cut off from the master: it may live on. In the twin the
+// operator has said to fail over such a master.
+func TestEverybodyCutOffFromMaster(t *testing.T) {
+	t.Run("hold", func(t *testing.T) {
+		ctx, s := newSite(t, site.Options{})
+		cut(t, s.DB.Master)
+		holds(t, ctx, s, "DeadMaster", "master-cut-off", 30*time.Second)
+	})
+	t.Run("failover", func(t *testing.T) {
+		ctx, s := newSite(t, site.Options{Recovery: "{clusters: ['*'], cut_off: failover}"})
+		cut(t, s.DB.Master)
+		acts(t, ctx, s)
+	})
+}
+
+// cutGroup is a group that no other process of the machine has.
+const cutGroup = 54321
+
+// cut drops what is sent to a server's loopback address until the test ends: by
+// those that match, or, where nothing is said, by everybody, and what the server
+// sends too.
+func cut(t *testing.T, server *stack.Server, match ...string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Fatal("this test cuts loopback addresses off with iptables: run it as root")
+	}
+	to := []string{"OUTPUT", "-p", "tcp", "-d", server.Host()}
+	rules := [][]string{append(to, "-j", "DROP"), {"OUTPUT", "-p", "tcp", "-s", server.Host(), "-j", "DROP"}}
+	if len(match) > 0 {
+		rules = [][]string{append(append(append(to, "-m"), match...), "-j", "DROP")}
+	}
+	for _, rule := range rules {
+		if out, err := exec.Command("iptables", append([]string{"-w", "-A"}, rule...)...).CombinedOutput(); err != nil {
+			t.Fatalf("iptables: %v: %s", err, out)
+		}
+		t.Cleanup(func() {
+			if out, err := exec.Command("iptables", append([]string{"-w", "-D"}, rule...)...).CombinedOutput(); err != nil {
+				t.Errorf("iptables: %v: %s", err, out)
+			}
+		})
+	}
+}
+
+// A clean shutdown is waited for; who comes back in time keeps its place, and
+// who does not is replaced.
+func TestCleanRestart(t *testing.T) {
+	for _, flavor := range []stack.Flavor{stack.MariaDB, stack.MySQL} {
+		t.Run(string(flavor)+" in time", func(t *testing.T) {
+			ctx, s := newSite(t, site.Options{Flavor: flavor, Recovery: "{clusters: ['*'], restart_grace: 30s}"})
+			if err := s.DB.Master.Stop(ctx); err != nil {
+				t.Fatal(err)
+			}
+			holds(t, ctx, s, "MasterRestarting", "restart-grace", 10*time.Second)
+			if err := s.DB.Master.Start(ctx); err != nil {
+				t.Fatal(err)
+			}
+			until(t, ctx, 20*time.Second, "nothing is wrong", func(ctx context.Context) error {
+				e, err := s.Explain(ctx)
+				if err == nil && e.Finding != "NoProblem" {
+					err = errors.New(e.ReasonSentence)
+				}
+				return err
+			})
+		})
+		t.Run(string(flavor)+" too late", func(t *testing.T) {
+			ctx, s := newSite(t, site.Options{Flavor: flavor, Recovery: "{clusters: ['*'], restart_grace: 1s}"})
+			if err := s.DB.Master.Stop(ctx); err != nil {
+				t.Fatal(err)
+			}
+			acts(t, ctx, s)
+		})
+	}
+}
+
+// Without opting in nothing is recovered, and the reason is said.
+func TestRecoveryIsOptIn(t *testing.T) {
+	ctx, s := newSite(t, site.Options{Recovery: "{clusters: ['other']}"})
+	if err := s.DB.Master.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, ctx, s, "DeadMaster", "recovery-disabled", 20*time.Second)
+}
+
+// A majority of the controllers is gone: nobody may act. One of them back: the
+// failover happens.
+func TestNoMajorityOfControllers(t *testing.T) {
+	ctx, s := newSite(t, site.Options{})
+	for _, c := range s.Controllers[1:] {
+		if err := c.Freeze(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.DB.Master.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	until(t, ctx, 10*time.Second, "nobody has acted for three seconds", func(ctx context.Context) error {
+		for _, replica := range s.DB.Replicas {
+			value, err := replica.Value(ctx, "SELECT @@global.read_only")
+			if err != nil {
+				return err
+			}
+			if value != "1" {
+				t.Fatalf("%s was made writable without a majority", replica.Key())
+			}
+		}
+		if time.Since(begun) < 3*time.Second {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	if err := s.Controllers[1].Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	acts(t, ctx, s)
+}
+
+// A deposed master with transactions of its own is quarantined, and they are
+// listed; its twin with none is rejoined.
+func TestReturningMaster(t *testing.T) {
+	for _, flavor := range []stack.Flavor{stack.MariaDB, stack.MySQL} {
+		t.Run(string(flavor)+" with extra transactions", func(t *testing.T) {
+			ctx, s := newSite(t, site.Options{Flavor: flavor})
+			old := s.DB.Master
+			for _, replica := range s.DB.Replicas {
+				if err := replica.Exec(ctx, stopReceiver(flavor)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			errant(t, ctx, old)
+			if err := old.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			acts(t, ctx, s)
+			if err := old.Start(ctx); err != nil {
+				t.Fatal(err)
+			}
+			until(t, ctx, 30*time.Second, "it is quarantined", func(ctx context.Context) error {
+				return standing(ctx, s, old, string(wire.RoleQuarantined))
+			})
+			topology, err := s.Topology(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range topology.Nodes {
+				if n.Key.String() == old.Key() && (n.Errant == "" || !n.ReadOnly) {
+					t.Errorf("%+v", n)
+				}
+			}
+		})
+		t.Run(string(flavor)+" with none", func(t *testing.T) {
+			ctx, s := newSite(t, site.Options{Flavor: flavor})
+			old := s.DB.Master
+			if err := old.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			rec := acts(t, ctx, s)
+			winner, err := s.Server(rec.Winner.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := old.Start(ctx); err != nil {
+				t.Fatal(err)
+			}
+			follows(t, ctx, old, winner)
+			until(t, ctx, 10*time.Second, "it is a member again", func(ctx context.Context) error {
+				return standing(ctx, s, old, string(wire.RoleReplica))
+			})
+		})
+	}
+}
+
+func stopReceiver(flavor stack.Flavor) string {
+	if flavor == stack.MySQL {
+		return "STOP REPLICA IO_THREAD"
+	}
+	return "STOP SLAVE IO_THREAD"
+}

@@ -1,0 +1,320 @@
+// Package site puts the whole of Switchyard on loopback with real servers: one topology, Consul, HAProxy and a set of
+// controllers, each a process of its own. The demo, the end-to-end tests and the figures all start from it.
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"switchyard/controller/adminapi/wire"
+	"switchyard/controller/ctl"
+	"switchyard/e2e/stack"
+)
+
+// ClusterName is the name of the site's one cluster, and so of its key in Consul.
+const ClusterName = "shop"
+
+// Options shape a site.
+type Options struct {
+	Flavor   stack.Flavor
+	Replicas int // default 2
+	SemiSync bool
+	// Controllers is how many there are; default 3.
+	Controllers int
+	// Proxies is how many HAProxies there are; default 1.
+	Proxies int
+	// Binary is the switchyard program that is run.
+	Binary string
+	// Env is added to the environment of every controller.
+	Env []string
+	// ControllerGID is the group that the controllers run as, so that their traffic can be told apart; it needs root.
+	ControllerGID uint32
+	// Recovery is the YAML of the configuration's recovery section; empty for all clusters with defaults.
+	Recovery string
+	// SeedConsul names Consul's port as a seed too, as a slip of the pen would.
+	SeedConsul bool
+	// Rules is YAML added to the cluster's entry.
+	Rules string
+	// ServerOptions are added to every database server's option file.
+	ServerOptions map[string]string
+	// Progress is told what is being started; nil for silence.
+	Progress func(format string, args ...any)
+}
+
+func (o *Options) defaults() {
+	if o.Replicas == 0 {
+		o.Replicas = 2
+	}
+	if o.Controllers == 0 {
+		o.Controllers = 3
+	}
+	if o.Proxies == 0 {
+		o.Proxies = 1
+	}
+	if o.Recovery == "" {
+		o.Recovery = "{clusters: ['*']}"
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, ...any) {}
+	}
+}
+
+// Controller is one controller process.
+type Controller struct {
+	*stack.Process
+	ID string
+	// URL is where its HTTP door is.
+	URL string
+	// Config is the text of its configuration file.
+	Config string
+}
+
+// Proxy is one HAProxy with the address that applications know.
+type Proxy struct {
+	*stack.HAProxy
+	Name, Listen, Runtime string
+}
+
+// Site is a running site. Its stack ends all of it.
+type Site struct {
+	Stack       *stack.Stack
+	DB          *stack.Cluster
+	Consul      *stack.Consul
+	Proxies     []*Proxy
+	Controllers []*Controller
+	options     Options
+}
+
+// Start puts a site into the stack and waits until every proxy leads to the master.
+func Start(ctx context.Context, st *stack.Stack, o Options) (*Site, error) {
+	o.defaults()
+	s := &Site{Stack: st, options: o}
+	for _, part := range []struct {
+		what  string
+		start func(context.Context) error
+	}{
+		{fmt.Sprintf("starting a %s master and %d replicas", o.Flavor, o.Replicas), s.startDatabases},
+		{"starting Consul", s.startConsul},
+		{fmt.Sprintf("starting %d controllers", o.Controllers), s.startControllers},
+		{"starting HAProxy, which serves nobody until a controller has told it whom", s.startProxies},
+		{"waiting until the proxies lead to the master", s.WaitRouted},
+	} {
+		o.Progress("%s", part.what)
+		if err := part.start(ctx); err != nil {
+			return s, fmt.Errorf("%s: %w", part.what, err)
+		}
+	}
+	return s, nil
+}
+
+func (s *Site) startDatabases(ctx context.Context) (err error) {
+	s.DB, err = s.Stack.Topology(ctx, s.options.Flavor, s.options.Replicas, stack.TopologyOptions{
+		SemiSync: s.options.SemiSync, Options: s.options.ServerOptions,
+		ReplicateOptions: stack.ReplicateOptions{HeartbeatPeriod: 500 * time.Millisecond},
+	})
+	return err
+}
+
+func (s *Site) startConsul(ctx context.Context) (err error) {
+	s.Consul, err = s.Stack.StartConsul(ctx, "dc1")
+	return err
+}
+
+func (s *Site) startControllers(ctx context.Context) error {
+	const raftPort, httpPort = 7401, 7400
+	for n := range s.options.Controllers {
+		ip, err := s.Stack.IP(raftPort, httpPort)
+		if err != nil {
+			return err
+		}
+		s.Controllers = append(s.Controllers, &Controller{
+			ID: fmt.Sprintf("c%d", n+1), URL: fmt.Sprintf("http://%s:%d", ip, httpPort),
+		})
+	}
+	for n := range s.options.Proxies {
+		ip, err := s.Stack.IP(3307, 9990)
+		if err != nil {
+			return err
+		}
+		s.Proxies = append(s.Proxies, &Proxy{
+			Name: fmt.Sprintf("ha%d", n+1), Listen: ip + ":3307", Runtime: ip + ":9990",
+		})
+	}
+	for _, c := range s.Controllers {
+		var err error
+		c.Config = s.config(c)
+		if c.Process, err = s.Stack.StartProcess(ctx, stack.ProcessSpec{
+			Name: c.ID, Path: s.options.Binary, Args: []string{"controller", "--config", "switchyard.yaml"},
+			Files: map[string]string{"switchyard.yaml": c.Config}, Env: s.options.Env, GID: s.options.ControllerGID,
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Site) startProxies(ctx context.Context) error {
+	for _, p := range s.Proxies {
+		config, err := s.proxyConfig(ctx, p)
+		if err != nil {
+			return err
+		}
+		if p.HAProxy, err = s.Stack.StartHAProxy(ctx, p.Name, config); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Binary is the switchyard program that the site runs.
+func (s *Site) Binary() string { return s.options.Binary }
+
+// Servers lists the database servers, the first master first.
+func (s *Site) Servers() []*stack.Server { return s.DB.Servers() }
+
+// Server is the one that the controllers call key.
+func (s *Site) Server(key string) (*stack.Server, error) {
+	for _, server := range s.Servers() {
+		if server.Key() == key {
+			return server, nil
+		}
+	}
+	return nil, fmt.Errorf("the site has no server %s", key)
+}
+
+// Client asks all controllers of the site.
+func (s *Site) Client(timeout time.Duration) (*ctl.Client, error) {
+	var urls []string
+	for _, c := range s.Controllers {
+		urls = append(urls, c.URL)
+	}
+	return ctl.NewClient(urls, timeout)
+}
+
+// Get reads one path of the API into value.
+func (s *Site) Get(ctx context.Context, path string, value any) error {
+	client, err := s.Client(5 * time.Second)
+	if err != nil {
+		return err
+	}
+	return client.Get(ctx, path, value)
+}
+
+// Status is the leader's account of the whole.
+func (s *Site) Status(ctx context.Context) (status wire.Status, err error) {
+	return status, s.Get(ctx, wire.PathStatus, &status)
+}
+
+// Cluster is the leader's account of the site's cluster.
+func (s *Site) Cluster(ctx context.Context) (wire.Cluster, error) {
+	status, err := s.Status(ctx)
+	if err != nil {
+		return wire.Cluster{}, err
+	}
+	for _, c := range status.Clusters {
+		if c.Name == ClusterName {
+			return c, nil
+		}
+	}
+	return wire.Cluster{}, errors.New("the cluster is not adopted yet")
+}
+
+// Leader is the controller that leads.
+func (s *Site) Leader(ctx context.Context) (*Controller, error) {
+	status, err := s.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range s.Controllers {
+		if c.ID == status.Leader {
+			return c, nil
+		}
+	}
+	return nil, errors.New("no controller leads")
+}
+
+// Topology is the picture of the site's cluster.
+func (s *Site) Topology(ctx context.Context) (t wire.Topology, err error) {
+	return t, s.Get(ctx, wire.PathTopology+ClusterName, &t)
+}
+
+// Recoveries lists the site's recoveries, the newest first.
+func (s *Site) Recoveries(ctx context.Context) (list []wire.Recovery, err error) {
+	return list, s.Get(ctx, wire.PathRecoveries, &list)
+}
+
+// Recovery is one recovery with its steps.
+func (s *Site) Recovery(ctx context.Context, id string) (r wire.Recovery, err error) {
+	return r, s.Get(ctx, wire.PathRecoveries+"/"+id, &r)
+}
+
+// Explain is what the leader would do now.
+func (s *Site) Explain(ctx context.Context) (e wire.Explanation, err error) {
+	return e, s.Get(ctx, wire.PathExplain+ClusterName, &e)
+}
+
+// Switchover moves the master, to a server or, with an empty key, to the best candidate.
+func (s *Site) Switchover(ctx context.Context, to string) (r wire.Recovery, err error) {
+	client, err := s.Client(60 * time.Second)
+	if err != nil {
+		return r, err
+	}
+	request := map[string]string{"cluster": ClusterName, "by": "test"}
+	if to != "" {
+		request["to"] = to
+	}
+	return r, client.Post(ctx, wire.PathSwitchover, request, &r)
+}
+
+// Until asks again and again until check returns nil, or ctx ends.
+func Until(ctx context.Context, what string, check func(context.Context) error) error {
+	for {
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait until %s: %w: %w", what, context.Cause(ctx), err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// WaitRouted waits until the leader says that every proxy was read back to lead to the master, and one answers there.
+func (s *Site) WaitRouted(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return Until(ctx, "the proxies lead to the master", func(ctx context.Context) error {
+		status, err := s.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if len(status.Proxies) < len(s.Proxies) || len(status.Clusters) == 0 {
+			return fmt.Errorf("the cluster is not adopted yet: %v", status.Problems)
+		}
+		for _, p := range status.Proxies {
+			if !p.Confirmed {
+				return fmt.Errorf("proxy %s has not confirmed: %s", p.Name, p.Problem)
+			}
+		}
+		for _, c := range status.Consul {
+			if !c.Confirmed {
+				return fmt.Errorf("Consul %s has not confirmed: %s", c.Name, c.Problem)
+			}
+		}
+		for _, p := range s.Proxies {
+			conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", p.Listen)
+			if err != nil {
+				return err
+			}
+			if err := conn.Close(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
