@@ -16,6 +16,8 @@ type Kind string
 const (
 	// NoProblem: nothing is wrong with the master.
 	NoProblem Kind = "NoProblem"
+	// NoWriteableMaster: the master answers and is read-only.
+	NoWriteableMaster Kind = "NoWriteableMaster"
 	// MasterRestarting: the master ended its connections in order a moment ago.
 	MasterRestarting Kind = "MasterRestarting"
 	// DeadMasterWithoutReplicas: the master is dead and nobody replicates from it.
@@ -57,6 +59,8 @@ type rule struct {
 // rules returns the table; the order is the priority.
 func rules() []rule {
 	return []rule{
+		{NoWriteableMaster, "the master answers and is read-only", false,
+			func(f facts) bool { return f.taker.Instance != nil && f.taker.Instance.ReadOnly }},
 		{NoProblem, "the master answers", false,
 			func(f facts) bool { return !f.seen || !f.taker.Reach.Dead() }},
 		{DeadMasterWithoutReplicas, "the master is dead and has no replicas", false,

@@ -96,7 +96,7 @@ func newLoop(
 
 func newConsole(
 	c *config.File, boot Boot, s *store.Store, o *observer.Observer, l *failover.Loop, f *fleet.Fleet, p *publisher.Publisher,
-	g *gauge,
+	g *gauge, r *rejoin.Rejoiner,
 ) *console.Console {
 	cfg := console.Config{Self: c.ID, Boot: string(boot), Policy: c.Policy, Now: time.Now}
 	for _, peer := range c.Controllers {
@@ -108,7 +108,7 @@ func newConsole(
 	consuls := func() []console.Receiver { return consuls(p, s) }
 	read := func() metrics.State { return measure(s, o, proxies, consuls) }
 	g.read.Store(&read)
-	return console.New(cfg, raft{s}, o, l, proxies, consuls)
+	return console.New(cfg, raft{s}, o, l, r, proxies, consuls)
 }
 
 func newDoor(c *config.File, boot Boot, svc *console.Console, m *metrics.Metrics, log *slog.Logger) *adminapi.Server {

@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,8 +29,9 @@ const interrupted = 130
 func Run(args []string, stdout, stderr io.Writer, more ...*cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// A second signal ends a process that does not heed the first.
-	context.AfterFunc(ctx, stop)
+	// A second signal ends a process that does not heed the first. Some senders deliver one wish twice (timeout does,
+	// and a terminal behind another program): what follows at once is no second one.
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 
 	root := rootCommand()
 	root.AddCommand(more...)

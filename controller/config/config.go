@@ -164,7 +164,7 @@ type Recovery struct {
 
 func (r *Recovery) defaults() {
 	r.AntiFlap = 10 * time.Minute
-	r.RestartGrace = 5 * time.Second
+	r.RestartGrace = 15 * time.Second
 	r.MinStall = 1500 * time.Millisecond
 	r.CutOff = policy.CutOffHold
 }

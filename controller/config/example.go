@@ -118,8 +118,9 @@ recovery:
   clusters: ['shop']
   # How long after an automatic recovery the next one of the cluster is held.
   # anti_flap: 10m
-  # How long a master that was shut down in order is waited for.
-  # restart_grace: 5s
+  # How long a master that was shut down in order is waited for. MySQL says so;
+  # MariaDB closes its connections as a crash does, and is failed over at once.
+  # restart_grace: 15s
   # How long replication must stand still to count as evidence.
   # min_stall: 1500ms
   # A master whose host does not answer at all may live on, cut off together with

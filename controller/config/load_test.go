@@ -118,7 +118,7 @@ func TestExampleDefaults(t *testing.T) {
 	for _, line := range []string{
 		"connect_timeout: 500ms", "probe_timeout: 1s", "probe_interval: 1s", `lag_query: ""`, `datacenter_query: ""`,
 		`region_query: ""`, `cluster_name_query: ""`, "heartbeat_period: 500ms", "connect_retry: 1s", "retry_count: 86400",
-		"region_pattern: ''", "semi_sync: auto", "max_lag: 0s", "anti_flap: 10m", "restart_grace: 5s", "min_stall: 1500ms", "cut_off: hold",
+		"region_pattern: ''", "semi_sync: auto", "max_lag: 0s", "anti_flap: 10m", "restart_grace: 15s", "min_stall: 1500ms", "cut_off: hold",
 		"prefix: mysql/master", "timeout: 1s", "backend: shop_writer", "server: master", "maxconn: 4000",
 		"log: {level: info, format: text}", "raft:", "  heartbeat_timeout: 600ms", "  election_timeout: 600ms",
 		"  leader_lease_timeout: 400ms", "  commit_timeout: 5ms",

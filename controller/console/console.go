@@ -44,6 +44,9 @@ type Loop interface {
 	Switchover(ctx context.Context, cluster string, to topology.Key, by string) (ledger.Recovery, error)
 }
 
+// Rejoiner says which servers could not be brought back, and why.
+type Rejoiner interface{ Problems() []string }
+
 // Receivers says how the proxies, or the Consuls, do.
 type Receivers func() []Receiver
 
@@ -72,12 +75,13 @@ type Console struct {
 	ledger           Ledger
 	observer         Observer
 	loop             Loop
+	rejoiner         Rejoiner
 	proxies, consuls Receivers
 }
 
 // New returns a console.
-func New(cfg Config, l Ledger, o Observer, loop Loop, proxies, consuls Receivers) *Console {
-	return &Console{cfg: cfg, ledger: l, observer: o, loop: loop, proxies: proxies, consuls: consuls}
+func New(cfg Config, l Ledger, o Observer, loop Loop, r Rejoiner, proxies, consuls Receivers) *Console {
+	return &Console{cfg: cfg, ledger: l, observer: o, loop: loop, rejoiner: r, proxies: proxies, consuls: consuls}
 }
 
 // Role implements adminapi.Leadership.
@@ -109,7 +113,7 @@ func (c *Console) Status(ctx context.Context) (wire.Status, error) {
 		Controller: c.cfg.Self, Version: c.cfg.Version, State: state, Ledger: c.ledger.State().ID,
 		Leader: leader, Term: term, Clusters: clusters,
 		Proxies: c.receivers(c.proxies()), Consul: c.receivers(c.consuls()),
-		Problems: c.observer.Problems(),
+		Problems: slices.Concat(c.observer.Problems(), c.rejoiner.Problems()),
 	}
 	for _, peer := range c.cfg.Controllers {
 		switch peer.ID {

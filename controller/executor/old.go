@@ -73,22 +73,30 @@ func (r *run) fenceServer(ctx context.Context, k topology.Key, timeout time.Dura
 	return r.sessions.with(ctx, k, timeout, Fence)
 }
 
+// endTime bounds each attempt to end a server's clients: a commit that waits for
+// its acknowledgement does not end on MySQL, and must not keep the rest of the
+// fence from being tried.
+const endTime = 2 * time.Second
+
 // Fence makes a server that lives refuse the application: its clients are cut,
 // it is made read-only, and whoever came back meanwhile is cut too. The clients
 // go first, since read-only waits behind a commit that waits for its
 // acknowledgement.
 func Fence(ctx context.Context, s Session) error {
-	if _, _, err := s.EndClients(ctx); err != nil {
+	end := func() error {
+		ctx, cancel := context.WithTimeout(ctx, endTime)
+		defer cancel()
+		_, left, err := s.EndClients(ctx)
+		if err == nil && left > 0 {
+			err = fmt.Errorf("%d client connections are left", left)
+		}
 		return err
 	}
+	first := end()
 	if err := s.SetReadOnly(ctx); err != nil {
-		return err
+		return errors.Join(err, first)
 	}
-	_, left, err := s.EndClients(ctx)
-	if err == nil && left > 0 {
-		return fmt.Errorf("%d client connections are left", left)
-	}
-	return err
+	return end()
 }
 
 // rewind fences the winner that was lost and takes a new epoch. A failover

@@ -184,7 +184,7 @@ func (r *run) acknowledgers(ctx context.Context) (string, error) {
 // server may be reachable through a proxy or writable by then.
 func (r *run) promote(ctx context.Context) (string, error) {
 	rec := r.recovery()
-	if !r.withdrawn && !r.fenced && !rec.OldProvenDead {
+	if rec.Winner != rec.Old && !r.withdrawn && !r.fenced && !rec.OldProvenDead {
 		return "", errors.New("the old master was neither withdrawn nor fenced nor proven dead")
 	}
 	used, count := r.semiSync()

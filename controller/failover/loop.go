@@ -48,6 +48,12 @@ type worker struct {
 	// last is the newest assessment, for who asks what holds the cluster back.
 	lastMu sync.Mutex
 	last   Assessment
+	// writable is when the master was last seen to accept writes. It belongs to
+	// the worker's own goroutine.
+	writable sighting
+	// reinstateAfter keeps a reinstatement that failed from being tried at every
+	// turn, with a new epoch each time.
+	reinstateAfter time.Time
 	// said keeps a standing hold from being logged at every turn.
 	said string
 }
@@ -180,19 +186,22 @@ func (w *worker) say(where string, err error) {
 // turn judges the cluster once and acts on the verdict. It returns when the
 // next turn is due.
 func (w *worker) turn(ctx context.Context, s *Suspicion) (time.Duration, error) {
+	c := w.cluster()
+	restarted := w.restarted(c)
 	if !w.ledger.IsLeader() {
 		return tick, nil
 	}
-	c := w.cluster()
 	if c.Recovery != "" {
 		return suspectTick, w.resume(ctx, c)
 	}
 	a := w.remembered(c)
+	if c.Withdrawn || restarted {
+		if done, err := w.reinstate(ctx, c, a, restarted); done || err != nil {
+			return tick, err
+		}
+	}
 	if s == nil && a.Verdict.Code == safety.NoProblem {
 		w.note(a)
-		if c.Withdrawn {
-			return tick, w.reinstate(ctx, c, a)
-		}
 		return tick, w.tender.Strays(ctx, c, a.Snapshot)
 	}
 	noticed := w.cfg.Now()
@@ -234,18 +243,6 @@ func (w *worker) failover(ctx context.Context, a Assessment, noticed time.Time) 
 		{Name: "see", StartedAt: a.Begun, EndedAt: a.Seen},
 		{Name: "agree", StartedAt: a.Seen, EndedAt: a.Agreed},
 	})
-}
-
-// reinstate serves the same master again after a recovery that withdrew it
-// ended without a winner.
-func (w *worker) reinstate(ctx context.Context, c ledger.Cluster, a Assessment) error {
-	o, ok := a.Snapshot.Sight(c.Master)
-	if !ok || o.Instance == nil || !w.cfg.Policy(w.name).Recover {
-		return nil
-	}
-	claim := w.claim(a, ledger.Reinstate)
-	claim.Evidence = []string{fmt.Sprintf("%s was withdrawn, nobody was promoted, and it answers again", c.Master)}
-	return w.carryOut(ctx, claim, nil)
 }
 
 func (w *worker) claim(a Assessment, kind ledger.Kind) ledger.ClaimRecovery {

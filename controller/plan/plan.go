@@ -75,7 +75,8 @@ func Build(kind ledger.Kind, undoing, announced bool) Plan {
 	case announced:
 		return Plan{Stages: tail}
 	case undoing || kind == ledger.Reinstate:
-		head = []Stage{{Withdraw}, {Pick}, {Acknowledgers}, {Promote}}
+		// The same server serves again, so nobody has to be kept from it.
+		head = []Stage{{Pick}, {Acknowledgers}, {Promote}}
 	case kind == ledger.Switchover:
 		head = []Stage{{Pick}, {Withdraw}, {Demote}, {CatchUp}, {Acknowledgers}, {Promote}}
 	default:

@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"switchyard/controller/executor"
@@ -38,18 +40,41 @@ type Config struct {
 	Now     func() time.Time
 }
 
-// Rejoiner brings servers back; it keeps nothing between two turns.
+// Rejoiner brings servers back. Between two turns it keeps only what it could
+// not do.
 type Rejoiner struct {
 	cfg    Config
 	ledger Ledger
 	looker Looker
 	hands  executor.Hands
 	log    *slog.Logger
+
+	mu sync.Mutex
+	// stuck says why servers could not be brought back when last tried.
+	stuck map[topology.Key]string
 }
 
 // New returns a rejoiner.
 func New(cfg Config, l Ledger, looker Looker, hands executor.Hands, log *slog.Logger) *Rejoiner {
-	return &Rejoiner{cfg: cfg, ledger: l, looker: looker, hands: hands, log: log}
+	return &Rejoiner{cfg: cfg, ledger: l, looker: looker, hands: hands, log: log, stuck: map[topology.Key]string{}}
+}
+
+// Problems says, in order, which servers could not be brought back, and why.
+func (r *Rejoiner) Problems() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Values(r.stuck))
+}
+
+// note remembers how the last attempt on a server ended.
+func (r *Rejoiner) note(k topology.Key, err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.stuck, k)
+	if err != nil {
+		r.stuck[k] = err.Error()
+	}
+	return err
 }
 
 // Wanted returns, in order, the servers of c that a turn should look at.
@@ -83,7 +108,7 @@ func (r *Rejoiner) Deposed(ctx context.Context, c ledger.Cluster) error {
 		if o.Instance == nil {
 			continue
 		}
-		all = append(all, r.tend(ctx, c, k, o.Instance))
+		all = append(all, r.note(k, r.tend(ctx, c, k, o.Instance)))
 	}
 	return errors.Join(all...)
 }
@@ -100,7 +125,7 @@ func (r *Rejoiner) Strays(ctx context.Context, c ledger.Cluster, snap topology.S
 		}
 		stray := o.Instance.Replication != nil && slices.Contains(deposed, srv.Source)
 		if stray {
-			all = append(all, r.tend(ctx, c, k, o.Instance))
+			all = append(all, r.note(k, r.tend(ctx, c, k, o.Instance)))
 		}
 	}
 	return errors.Join(all...)
@@ -125,7 +150,7 @@ func (r *Rejoiner) tend(ctx context.Context, c ledger.Cluster, k topology.Key, i
 	if !i.ReadOnly {
 		r.log.Warn("a deposed master is writable: fencing it", "cluster", c.Name, "instance", k.String())
 		if err := executor.Fence(ctx, session); err != nil {
-			return fmt.Errorf("fence %s: %w", k, err)
+			return fmt.Errorf("fence %s, which was deposed and is writable: %w", k, err)
 		}
 	}
 	return r.compare(ctx, c, k, session)

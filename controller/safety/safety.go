@@ -21,6 +21,9 @@ type Code string
 const (
 	// NoProblem: there is nothing to do.
 	NoProblem Code = "no-problem"
+	// MasterReadOnly: the master answers, and was not seen to restart since it
+	// was writable: somebody made it read-only, and has to say when that ends.
+	MasterReadOnly Code = "master-read-only"
 	// RestartGrace: the master was shut down in order and is waited for.
 	RestartGrace Code = "restart-grace"
 	// ReplicasReplicating: replicas receive from the master, so it lives.
@@ -103,6 +106,8 @@ func byFinding(in Input) (Verdict, bool) {
 	switch f.Kind {
 	case analysis.NoProblem:
 		return hold(NoProblem, "%s", f.Sentence)
+	case analysis.NoWriteableMaster:
+		return hold(MasterReadOnly, "%s: nothing is promoted over it", f.Sentence)
 	case analysis.MasterRestarting:
 		return hold(RestartGrace, "%s; it is given %s", f.Sentence, in.Policy.RestartGrace)
 	case analysis.UnreachableMaster:

@@ -72,6 +72,9 @@ func TestHoldsAndItsTwinActs(t *testing.T) {
 		hold, twin world
 	}{
 		{safety.NoProblem, with("view c1 m=refused", "view c1 m=ok"), world{text: dead}},
+		{safety.MasterReadOnly,
+			world{text: strings.NewReplacer("server m  exec", "server m  readonly exec", "m=refused", "m=ok").Replace(dead)},
+			world{text: dead}},
 		{safety.ReplicasReplicating, with("r2 <m exec=0-1-100 io=Connecting", "r2 <m exec=0-1-100"), world{text: dead}},
 		{safety.RestartGrace, with("view c2 m=refused", "view c2 m=refused+orderly"), world{text: dead}},
 		{safety.NoReplicas,

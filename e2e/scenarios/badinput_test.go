@@ -173,7 +173,7 @@ func TestRefusedStarts(t *testing.T) {
 func TestTruncatedRaftLog(t *testing.T) {
 	ctx, s := newSite(t, site.Options{})
 	victim := s.Controllers[2]
-	if err := victim.Kill(); err != nil {
+	if err := errors.Join(victim.Kill(), victim.Wait(ctx)); err != nil {
 		t.Fatal(err)
 	}
 	var cut int

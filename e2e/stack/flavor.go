@@ -21,8 +21,19 @@ const (
 	MySQL56 Flavor = "mysql56"
 )
 
-// Flavors lists every flavor.
-func Flavors() []Flavor { return []Flavor{MariaDB, MySQL, MySQL56} }
+// Flavors lists the flavors to test: MariaDB and MySQL 9.7 always, MySQL 5.6 where MYSQL56_DIR names it or the cache
+// holds it. No registry has that one, so it cannot be asked for everywhere.
+func Flavors() []Flavor {
+	flavors := []Flavor{MariaDB, MySQL}
+	cache, err := CacheDir()
+	if err != nil {
+		return flavors
+	}
+	if _, err := locateMySQL56(cache); err == nil || os.Getenv("MYSQL56_DIR") != "" {
+		flavors = append(flavors, MySQL56)
+	}
+	return flavors
+}
 
 // Account is a database account of the stack.
 type Account struct {

@@ -192,7 +192,7 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 	must(t, err)
 	server, err := s.StartServer(ctx, stack.ServerSpec{Flavor: stack.MariaDB, ServerID: 1})
 	must(t, err)
-	frozen, err := s.StartServer(ctx, stack.ServerSpec{Flavor: stack.MySQL56, ServerID: 2})
+	frozen, err := s.StartServer(ctx, stack.ServerSpec{Flavor: stack.MySQL, ServerID: 2})
 	must(t, err)
 	must(t, frozen.Freeze())
 	must(t, s.Close())

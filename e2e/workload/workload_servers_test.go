@@ -15,10 +15,15 @@ import (
 const leastRate = 500
 
 func TestRateIsSustainedWithDurableCommits(t *testing.T) {
-	for _, test := range []struct {
+	type setting struct {
 		flavor   stack.Flavor
 		semiSync bool
-	}{{stack.MariaDB, false}, {stack.MariaDB, true}, {stack.MySQL, false}, {stack.MySQL, true}, {stack.MySQL56, false}} {
+	}
+	settings := []setting{{stack.MariaDB, true}, {stack.MySQL, true}}
+	for _, flavor := range stack.Flavors() {
+		settings = append(settings, setting{flavor, false})
+	}
+	for _, test := range settings {
 		name := string(test.flavor)
 		if test.semiSync {
 			name += " semi-sync"
@@ -69,10 +74,10 @@ func TestOutageAndLossAreSeen(t *testing.T) {
 	if err := cluster.Master.Freeze(); err != nil {
 		t.Fatal(err)
 	}
-	const frozen = 700 * time.Millisecond
+	const frozen = time.Second
 	quiet, done := context.WithTimeout(ctx, frozen)
-	if err := app.WaitWriting(quiet, 1000); err == nil {
-		t.Error("1000 writes were acknowledged by a frozen server")
+	if err := app.WaitWriting(quiet, 500); err == nil {
+		t.Error("500 writes were acknowledged by a frozen server")
 	}
 	done()
 	if err := cluster.Master.Thaw(); err != nil {
@@ -83,7 +88,8 @@ func TestOutageAndLossAreSeen(t *testing.T) {
 	}
 	stop()
 	gap := app.Outage(fault, time.Now())
-	if gap.Open || gap.Length() < frozen-50*time.Millisecond || gap.Length() > frozen+time.Second {
+	// A signal takes its time to reach all threads of a busy server, and so does an acknowledgement under way.
+	if gap.Open || gap.Length() < frozen-200*time.Millisecond || gap.Length() > frozen+time.Second {
 		t.Errorf("outage %v (open %v), the server was frozen for %v", gap.Length(), gap.Open, frozen)
 	}
 	if app.LastError() == nil {

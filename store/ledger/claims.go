@@ -69,8 +69,6 @@ func (d *draft) claimable(c ClaimRecovery) (Cluster, string) {
 		return Cluster{}, fmt.Sprintf("cluster %s is at epoch %s, not %s", c.Cluster, cluster.Epoch, c.ExpectEpoch)
 	case cluster.Master != c.Old:
 		return Cluster{}, fmt.Sprintf("the master of cluster %s is %s, not %s", c.Cluster, cluster.Master, c.Old)
-	case c.RecoveryKind == Reinstate && !cluster.Withdrawn:
-		return Cluster{}, fmt.Sprintf("cluster %s is being served, there is nothing to reinstate", c.Cluster)
 	}
 	return cluster, ""
 }

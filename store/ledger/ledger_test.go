@@ -112,7 +112,6 @@ func TestClaimNamesWhatIsOff(t *testing.T) {
 	s := shop(t)
 	refused(t, s, claim(Failover, 4, a, noon), "at epoch 7.1, not 7.4")
 	refused(t, s, claim(Failover, 1, b, noon), "is db-a:3306, not db-b:3306")
-	refused(t, s, claim(Reinstate, 1, a, noon), "nothing to reinstate")
 	unknown := claim(Failover, 1, a, noon)
 	unknown.Cluster = "blog"
 	refused(t, s, unknown, "cluster blog is unknown")

@@ -82,8 +82,8 @@ const (
 	Failover Kind = "failover"
 	// Switchover replaces a living master, as planned.
 	Switchover Kind = "switchover"
-	// Reinstate serves the same master again after a recovery that withdrew it
-	// ended without a winner.
+	// Reinstate serves the same master again: after a recovery that withdrew it
+	// ended without a winner, or after it restarted, as servers boot read-only.
 	Reinstate Kind = "reinstate"
 )
 

@@ -107,6 +107,8 @@ func set(i *topology.Instance, stalled map[topology.Key]time.Duration, word stri
 		stalled[i.Key], err = time.ParseDuration(value)
 	case "dc":
 		i.DataCenter = value
+	case "readonly":
+		i.ReadOnly = true
 	case "nobinlog":
 		i.LogBin = false
 	case "nolog":

@@ -22,8 +22,15 @@ import (
 func (s *Session) EndClients(ctx context.Context) (ended, left int, err error) {
 	killed := map[string]bool{}
 	var refused error
+	// The loop ends a little before ctx, whose end in the midst of a statement
+	// would cost the session.
+	loop, cancel := beforeEnd(ctx)
+	defer cancel()
 	for {
 		clients, err := s.clients(ctx)
+		if err != nil && ctx.Err() != nil && left > 0 {
+			err = fmt.Errorf("%w: %d: %w", ErrClientsLeft, left, err)
+		}
 		if err != nil {
 			return ended, left, err
 		}
@@ -48,10 +55,19 @@ func (s *Session) EndClients(ctx context.Context) (ended, left int, err error) {
 			}
 			killed[id] = true
 		}
-		if err := pause(ctx, 5*time.Millisecond); err != nil {
+		if err := pause(loop, 5*time.Millisecond); err != nil {
 			return ended, left, errors.Join(fmt.Errorf("%w: %d: %w", ErrClientsLeft, left, err), refused)
 		}
 	}
+}
+
+// beforeEnd ends a little before ctx does.
+func beforeEnd(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(50*time.Millisecond, time.Until(deadline)/4)))
 }
 
 // clients lists the connections that EndClients is to end.

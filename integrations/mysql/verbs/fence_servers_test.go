@@ -162,6 +162,7 @@ func TestEndClientsTellsWhoIsLeft(t *testing.T) {
 	if left != 1 {
 		t.Errorf("left %d, want 1", left)
 	}
+	must(t, s.SetWritable(ctx)) // the session lives on
 	if err := <-written; err == nil {
 		t.Error("a commit without acknowledgement was reported as done")
 	}

@@ -35,7 +35,11 @@ func (s *Session) StopReceiver(ctx context.Context) error {
 	if status.IO == topology.ThreadStopped {
 		return nil
 	}
-	if err := s.conn.Exec(ctx, s.d.StopReceiver()); err != nil {
+	stop, err := s.stopReceiver(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.conn.Exec(ctx, stop); err != nil {
 		return fmt.Errorf("stop the IO thread: %w", err)
 	}
 	return s.until(ctx, "the IO thread has stopped", func(st *dialect.Status) (bool, error) {

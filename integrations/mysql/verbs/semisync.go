@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"switchyard/controller/gtid"
 	"switchyard/controller/topology"
 )
 
@@ -134,4 +135,23 @@ func (s *Session) restartReceiver(ctx context.Context) error {
 		return fmt.Errorf("start the IO thread: %w", err)
 	}
 	return nil
+}
+
+// stopReceiver is the statement that stops receiving. On MariaDB a replica that
+// acknowledges first connects to its source, to end its own session there; a
+// source that hangs holds that up for seconds. One that does not acknowledge
+// skips it, so the switch is off meanwhile.
+func (s *Session) stopReceiver(ctx context.Context) (string, error) {
+	const enabled = "rpl_semi_sync_slave_enabled"
+	if s.d.Flavor != gtid.MariaDB {
+		return s.d.StopReceiver(), nil
+	}
+	v, err := s.semiSyncVariables(ctx)
+	if err != nil {
+		return "", err
+	}
+	if v[enabled] != "ON" {
+		return s.d.StopReceiver(), nil
+	}
+	return fmt.Sprintf("SET GLOBAL %[1]s = OFF; %[2]s; SET GLOBAL %[1]s = ON", enabled, s.d.StopReceiver()), nil
 }
