@@ -27,7 +27,6 @@ import (
 type controller struct {
 	adminapi.Service
 	id, leader string
-	topology   wire.Topology
 	switchover func(context.Context, wire.SwitchoverRequest) (wire.Recovery, error)
 }
 

@@ -162,7 +162,7 @@ const statesHeader = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state s
 
 func states(addr string, operational, admin int) string {
 	return statesHeader +
-		fmt.Sprintf("3 shop_writer 1 reader 10.9.9.9 2 0 1 1 0 1 0 0 8 0 0 0 - 3306 - 0 0 - - 0\n") +
+		"3 shop_writer 1 reader 10.9.9.9 2 0 1 1 0 1 0 0 8 0 0 0 - 3306 - 0 0 - - 0\n" +
 		fmt.Sprintf("3 shop_writer 2 writer %s %d %d 1 1 0 1 0 0 8 0 0 0 - 3307 - 0 0 - - 0\n\n", addr, operational, admin)
 }
 

@@ -16,6 +16,6 @@ func (d *draft) bootstrap(c Bootstrap) string {
 		return ""
 	}
 	d.state.ID, d.state.Generation = c.ID, c.Generation
-	d.note(FamilyHeader, "", Header{ID: c.ID, Generation: c.Generation})
+	d.note(FamilyHeader, "", Header(c))
 	return ""
 }
