@@ -152,6 +152,9 @@ func (r *run) semiSync() (bool, int) {
 		}
 		used = used || s.Last.SemiSync.ReplicaEnabled
 	}
+	if last := snap.Servers[rec.Winner].Last; r.policy.SemiSync == policy.SemiSyncAuto && last != nil && !last.SemiSync.Available {
+		return false, 0 // a server without the plugins serves rather than nobody
+	}
 	return used, count
 }
 

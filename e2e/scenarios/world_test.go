@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"switchyard/controller/adminapi/wire"
+	"switchyard/e2e/invariants"
 	"switchyard/e2e/site"
 	"switchyard/e2e/stack"
 	"switchyard/e2e/trial"
@@ -26,8 +28,50 @@ type world struct {
 	ctx context.Context //nolint:containedctx // it is the test's
 }
 
-// newSite starts a site that ends with the test; what its controllers logged is shown if the test fails.
+// newSite starts a site that is observed from outside until the test ends.
 func newSite(t *testing.T, o site.Options, tags ...string) (context.Context, *site.Site) {
+	t.Helper()
+	ctx, s := startSite(t, o, tags...)
+	watch(t, s)
+	return ctx, s
+}
+
+// watch samples all servers and proxies every 10 ms, and fails the test in the end if anything happened that must never
+// happen. The masters are those that the controllers say there were.
+func watch(t *testing.T, s *site.Site) {
+	t.Helper()
+	first := s.DB.Master.ServerID()
+	observer, err := trial.Watch(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); observer.Run(running) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		list, err := s.Recoveries(ctx)
+		stop()
+		<-done
+		if err != nil {
+			t.Errorf("who the masters were is not known: %v", err)
+			return
+		}
+		masters := []uint32{first}
+		for _, rec := range slices.Backward(list) {
+			if winner, err := s.Server(rec.Winner.String()); err == nil && rec.Announced && winner.ServerID() != masters[len(masters)-1] {
+				masters = append(masters, winner.ServerID())
+			}
+		}
+		if v := invariants.Judge(invariants.Evidence{Samples: observer.Samples(), Masters: masters}); !v.OK() {
+			t.Errorf("an invariant was violated (masters %v)\n%s", masters, v)
+		}
+	})
+}
+
+// startSite starts a site that ends with the test; what its controllers logged is shown if the test fails.
+func startSite(t *testing.T, o site.Options, tags ...string) (context.Context, *site.Site) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
@@ -69,7 +113,7 @@ func showLogs(t *testing.T, s *site.Site) {
 
 func newWorld(t *testing.T, o site.Options, tags ...string) *world {
 	t.Helper()
-	ctx, s := newSite(t, o, tags...)
+	ctx, s := startSite(t, o, tags...)
 	tr, err := trial.Begin(ctx, s)
 	if err != nil {
 		t.Fatal(err)

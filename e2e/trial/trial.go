@@ -48,14 +48,7 @@ func Begin(ctx context.Context, s *site.Site) (*Trial, error) {
 	}); err != nil {
 		return nil, err
 	}
-	targets := []invariants.Target{}
-	for _, p := range s.Proxies {
-		targets = append(targets, invariants.Target{Name: p.Name, Address: p.Listen, Proxy: true})
-	}
-	for _, server := range s.Servers() {
-		targets = append(targets, invariants.Target{Name: server.Key(), Address: server.Key()})
-	}
-	if t.Observer, err = invariants.NewObserver(invariants.Config{Targets: targets, User: app.User, Password: app.Password}); err != nil {
+	if t.Observer, err = Watch(s); err != nil {
 		return nil, err
 	}
 	running, stop := context.WithCancel(ctx)
@@ -67,6 +60,19 @@ func Begin(ctx context.Context, s *site.Site) (*Trial, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// Watch returns an observer of all of a site's servers and proxies.
+func Watch(s *site.Site) (*invariants.Observer, error) {
+	app := stack.AppAccount()
+	var targets []invariants.Target
+	for _, p := range s.Proxies {
+		targets = append(targets, invariants.Target{Name: p.Name, Address: p.Listen, Proxy: true})
+	}
+	for _, server := range s.Servers() {
+		targets = append(targets, invariants.Target{Name: server.Key(), Address: server.Key()})
+	}
+	return invariants.NewObserver(invariants.Config{Targets: targets, User: app.User, Password: app.Password})
 }
 
 // warmUp waits until half a second of writes came at the least rate.
