@@ -23,12 +23,14 @@ const (
 func lockDir(dir string) (*os.File, error) {
 	for _, sub := range []string{dir, filepath.Join(dir, raftName)} {
 		if err := os.MkdirAll(sub, 0o700); err != nil {
-			return nil, fmt.Errorf("data_dir %s: cannot be made: %w", dir, err)
+			return nil, fmt.Errorf("data_dir %s: cannot be made: %w; "+
+				"name a directory that the controller's user may create, or create it and make it that user's", dir, err)
 		}
 	}
 	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("data_dir %s: cannot be written: %w", dir, err)
+		return nil, fmt.Errorf("data_dir %s: cannot be written: %w; "+
+			"make the directory the controller's user's, or name another", dir, err)
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {

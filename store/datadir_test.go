@@ -40,6 +40,9 @@ func refuses(t testing.TB, cfg Config, want error, parts ...string) {
 	if want != nil && !errors.Is(err, want) {
 		t.Fatalf("want %v, got %v", want, err)
 	}
+	if strings.HasPrefix(err.Error(), "store: ") {
+		t.Errorf("whoever opened it says so, too: %v", err)
+	}
 	for _, part := range append(parts, cfg.DataDir) {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q is not in: %v", part, err)
@@ -142,18 +145,18 @@ func TestUnusableDirectoriesAndAddresses(t *testing.T) {
 	}
 	inFile := cfg
 	inFile.DataDir = filepath.Join(file, "data")
-	refuses(t, inFile, nil, "data_dir")
+	refuses(t, inFile, nil, "data_dir", "name a directory")
 
 	s := open(t, cfg)
 	taken := cfg
 	taken.DataDir = filepath.Join(t.TempDir(), "other")
-	if _, err := Open(taken, quiet()); err == nil || !strings.Contains(err.Error(), "bind.raft") {
+	if _, err := Open(taken, quiet()); err == nil || !strings.HasPrefix(err.Error(), "bind.raft") {
 		t.Errorf("a port that is taken: %v", err)
 	}
 	closeNow(t, s)
 	elsewhere := cfg
 	elsewhere.Bind = "192.0.2.1:7000"
-	if _, err := Open(elsewhere, quiet()); err == nil || !strings.Contains(err.Error(), "bind.raft") {
+	if _, err := Open(elsewhere, quiet()); err == nil || !strings.HasPrefix(err.Error(), "bind.raft") {
 		t.Errorf("an address of another machine: %v", err)
 	}
 }

@@ -16,25 +16,55 @@ import (
 // retryPause is how long a leader waits before it tries its first acts again.
 const retryPause = 50 * time.Millisecond
 
+// errNotReady is ErrNotLeader of a leader that does not know yet what the last
+// one did: after a crash, SQLite may be far behind the raft log.
+var errNotReady = fmt.Errorf("%w: it has just been elected and has not applied all yet", ErrNotLeader)
+
 // leading tells subscribers whether this controller leads.
 type leading struct {
 	*broadcast[bool]
-	mu  sync.Mutex
-	now bool
+	mu sync.Mutex
+	// term is the one in which this controller took office; 0 while it has not.
+	// Raft tells late of a leadership that was lost and won again, so that only
+	// the term says whether an office is of the present.
+	term uint64
 }
 
 func newLeading() *leading { return &leading{broadcast: newBroadcast[bool]()} }
 
-func (l *leading) set(now bool) {
+func (l *leading) set(term uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now = now
-	l.send(now)
+	l.term = term
+	l.send(term != 0)
 }
 
-// IsLeader reports whether this controller takes itself for the leader. It may
-// be the last to learn that it is not: VerifyLeader asks.
-func (s *Store) IsLeader() bool { return s.raft.State() == raft.Leader }
+func (l *leading) since() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.term
+}
+
+// IsLeader reports whether this controller takes itself for the leader, and has
+// applied all that was committed before it became it. It may be the last to
+// learn that it is not: VerifyLeader asks.
+func (s *Store) IsLeader() bool { return s.inOffice() == nil }
+
+// elected reports whether raft takes this controller for the leader, ready or not.
+func (s *Store) elected() bool { return s.raft.State() == raft.Leader }
+
+// inOffice says why this controller cannot act as the leader. The term is read
+// last: terms only rise, so that if it is the office's, the rest was too.
+func (s *Store) inOffice() error {
+	office := s.leading.since()
+	switch {
+	case !s.elected():
+		return ErrNotLeader
+	case office == 0, office != s.raft.CurrentTerm():
+		return errNotReady
+	}
+	return nil
+}
 
 // Leader returns the id of the leader, if one is known here.
 func (s *Store) Leader() (id string, ok bool) {
@@ -50,7 +80,7 @@ func (s *Store) Leader() (id string, ok bool) {
 func (s *Store) LeaderChanges() (<-chan bool, func()) {
 	s.leading.mu.Lock()
 	defer s.leading.mu.Unlock()
-	return s.leading.subscribe(s.leading.now)
+	return s.leading.subscribe(s.leading.term != 0)
 }
 
 // watchLeadership runs until the store is closed.
@@ -60,7 +90,7 @@ func (s *Store) watchLeadership() {
 	abandon := func() {
 		stopStarting()
 		starting.Wait()
-		s.leading.set(false)
+		s.leading.set(0)
 	}
 	defer abandon()
 	for {
@@ -88,9 +118,13 @@ func (s *Store) watchLeadership() {
 // says so: everything applied, and the ledger named.
 func (s *Store) takeOffice(ctx context.Context) {
 	for {
+		term := s.raft.CurrentTerm()
 		err := s.prepareOffice(ctx)
+		if now := s.raft.CurrentTerm(); err == nil && now != term {
+			err = fmt.Errorf("term %d ended meanwhile, it is %d: %w", term, now, ErrNotLeader)
+		}
 		if err == nil {
-			s.leading.set(true)
+			s.leading.set(term)
 			return
 		}
 		var rejection *ledger.Rejection
@@ -151,7 +185,7 @@ func (s *Store) Stats() Stats {
 		Peers:        append([]Peer(nil), s.cfg.Peers...),
 	}
 	switch contact := s.raft.LastContact(); {
-	case s.IsLeader():
+	case s.elected():
 	case contact.IsZero():
 		stats.LastContact = -1
 	default:

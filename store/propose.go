@@ -79,7 +79,7 @@ func (s *Store) send(ctx context.Context, cmd ledger.Command) (raft.ApplyFuture,
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
-	if !s.IsLeader() {
+	if !s.elected() {
 		s.inFlight.Done()
 		return nil, ErrNotLeader
 	}
@@ -138,13 +138,23 @@ func (s *Store) await(ctx context.Context, call func() error) error {
 }
 
 // VerifyLeader asks a majority whether this controller still leads; nil means
-// that it did after the call began.
+// that it did after the call began, and that State holds all that was committed
+// before it became the leader. Until that is so, the error wraps ErrNotLeader.
 func (s *Store) VerifyLeader(ctx context.Context) error {
-	return s.ask(ctx, "verify leadership", func() error { return s.raft.VerifyLeader().Error() })
+	return s.ask(ctx, "verify leadership", func() error {
+		if err := s.inOffice(); err != nil {
+			return err
+		}
+		if err := s.raft.VerifyLeader().Error(); err != nil {
+			return err
+		}
+		// Leadership may have been lost and won again since the first look.
+		return s.inOffice()
+	})
 }
 
-// Barrier waits until all that was committed before is applied here. A new
-// leader calls it before it judges anything by State.
+// Barrier waits until all that was committed before is applied here. It serves
+// a leader that was just elected, too.
 func (s *Store) Barrier(ctx context.Context) error {
 	return s.ask(ctx, "barrier", func() error { return s.raft.Barrier(s.cfg.Timeouts.Propose).Error() })
 }
@@ -157,6 +167,9 @@ func (s *Store) ask(ctx context.Context, what string, call func() error) error {
 		defer s.inFlight.Done()
 		return call()
 	})
+	if errors.Is(err, ErrNotLeader) {
+		return err
+	}
 	if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) ||
 		errors.Is(err, raft.ErrLeadershipTransferInProgress) {
 		return ErrNotLeader

@@ -52,14 +52,14 @@ type Store struct {
 func Open(cfg Config, logger *slog.Logger) (*Store, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, err
 	}
 	s := &Store{
 		cfg: cfg, logger: logger, stop: newStopper(), done: make(chan struct{}),
 		changed: newBroadcast[struct{}](), leading: newLeading(),
 	}
 	if err := s.open(context.Background()); err != nil {
-		return nil, fmt.Errorf("store: %w", errors.Join(err, s.release()))
+		return nil, errors.Join(err, s.release())
 	}
 	s.watching.Go(s.watchLeadership)
 	return s, nil
@@ -177,7 +177,7 @@ func (s *Store) Close() error {
 // handOver asks the follower that is furthest to take over at once, instead of
 // after its heartbeat timeout.
 func (s *Store) handOver() {
-	if len(s.cfg.Peers) == 1 || !s.IsLeader() {
+	if len(s.cfg.Peers) == 1 || !s.elected() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), transferLimit)

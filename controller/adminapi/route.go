@@ -149,7 +149,18 @@ func (s *Server) match(r *request) (route, error) {
 			fmt.Sprintf("%.20q is not a method of %s", r.Method(), clip(r.path)), "use "+strings.Join(allowed, " or "))
 	}
 	return route{}, wire.NewError(wire.NotFound, fmt.Sprintf("there is nothing at %s", clip(r.path)),
-		"the calls are under /api/v1/, as README.md lists them")
+		"the calls are "+s.calledNames())
+}
+
+// calledNames lists the calls that anybody may make.
+func (s *Server) calledNames() string {
+	var names []string
+	for _, r := range s.routes {
+		if !r.internal {
+			names = append(names, strings.TrimPrefix(r.method+" ", "GET ")+r.path+strings.ToUpper(r.kind))
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func (t route) matches(path string) (name string, ok bool) {

@@ -34,7 +34,7 @@ func full() *service {
 		},
 		recovery: func(_ context.Context, id string) (wire.Recovery, error) { return wire.Recovery{ID: id}, nil },
 		explain: func(_ context.Context, c string) (wire.Explanation, error) {
-			return wire.Explanation{Cluster: c, Verdict: wire.Hold, Reason: "anti_flap"}, nil
+			return wire.Explanation{Cluster: c, Verdict: wire.Hold, Reason: "anti-flap"}, nil
 		},
 		switchover: func(_ context.Context, r wire.SwitchoverRequest) (wire.Recovery, error) {
 			return wire.Recovery{ID: r.Cluster + "-3", Winner: r.To, By: r.By}, nil
@@ -72,7 +72,7 @@ func TestEveryRouteAnswers(t *testing.T) {
 	if r := into[wire.Recovery](t, send(t, "GET", d.url+"/api/v1/recoveries/main-2", "")); r.ID != "main-2" {
 		t.Errorf("recovery %+v", r)
 	}
-	if e := into[wire.Explanation](t, send(t, "GET", d.url+"/api/v1/explain/main", "")); e.Reason != "anti_flap" {
+	if e := into[wire.Explanation](t, send(t, "GET", d.url+"/api/v1/explain/main", "")); e.Reason != "anti-flap" {
 		t.Errorf("explanation %+v", e)
 	}
 	done := into[wire.Recovery](t, send(t, "POST", d.url+"/api/v1/switchover", `{"cluster":"main","to":"db2:3307","by":"me"}`))
@@ -132,8 +132,8 @@ func TestBadTargets(t *testing.T) {
 		code           wire.Code
 		part           string
 	}{
-		{"GET", "/", 404, wire.NotFound, "nothing at"},
-		{"GET", "/api/v1/nonsense", 404, wire.NotFound, "nothing at"},
+		{"GET", "/", 404, wire.NotFound, "the calls are /api/leader-check, "},
+		{"GET", "/api/v1/nonsense", 404, wire.NotFound, "/api/v1/recoveries/RECOVERY, /api/v1/explain/CLUSTER, POST /api/v1/switchover"},
 		{"GET", "/api/v1/topology/", 404, wire.NotFound, "nothing at"},
 		{"GET", "/api/v1/topology/a/b", 400, wire.BadRequest, "'/'"},
 		{"GET", "/api/v1/topology/a%2Fb", 400, wire.BadRequest, "'/'"},

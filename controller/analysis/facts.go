@@ -126,10 +126,10 @@ func Witnesses(s topology.Snapshot) (dead, alive []string) {
 	return dead, alive
 }
 
-// ProvenDead reports whether any observer has proof that the master's process
-// is gone: its living host refused the connection.
+// ProvenDead reports whether the master's process is known to be gone: every
+// observer that looked was refused by its living host.
 func ProvenDead(s topology.Snapshot) bool {
-	return slices.ContainsFunc(s.Views, func(v topology.View) bool {
-		return v.Observations[s.Master].Reach == topology.ReachRefused
+	return len(s.Views) > 0 && !slices.ContainsFunc(s.Views, func(v topology.View) bool {
+		return v.Observations[s.Master].Reach != topology.ReachRefused
 	})
 }

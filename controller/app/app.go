@@ -30,6 +30,9 @@ func RunController(ctx context.Context, c *config.File) error {
 	if err := alone(ctx, c, ""); err != nil {
 		return err
 	}
+	if err := bindable(ctx, c); err != nil {
+		return err
+	}
 	tasks := newTasks()
 	defer tasks.cancel()
 	app := fx.New(
@@ -109,7 +112,7 @@ func (t *tasks) run(name string, run func(context.Context) error) {
 	})
 }
 
-// stop ends all parts and waits for them.
+// stop ends all parts, waits for them, and says whether one could not end well.
 func (t *tasks) stop(ctx context.Context) error {
 	t.cancel()
 	done := make(chan struct{})
@@ -119,8 +122,13 @@ func (t *tasks) stop(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
-		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("stop: parts are still running: %w", ctx.Err())
+	}
+	select {
+	case err := <-t.failed:
+		return err
+	default:
+		return nil
 	}
 }

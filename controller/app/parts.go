@@ -24,6 +24,7 @@ import (
 	"switchyard/integrations/mysql/probe"
 	"switchyard/router/fleet"
 	"switchyard/store"
+	"switchyard/store/ledger"
 )
 
 // watching is what sees the database servers.
@@ -54,10 +55,10 @@ func newStore(lc fx.Lifecycle, c *config.File, log *slog.Logger) (*store.Store, 
 
 func newExecutor(
 	c *config.File, s *store.Store, o *observer.Observer, hands executor.Hands, f *fleet.Fleet, p *publisher.Publisher,
-	m *metrics.Metrics, log *slog.Logger,
+	log *slog.Logger,
 ) *executor.Executor {
 	return executor.New(executor.Config{
-		Self: c.ID, Policy: c.Policy, Now: time.Now, OnStep: m.ObservePhase,
+		Self: c.ID, Policy: c.Policy, Now: time.Now,
 	}, s, o, hands, f, p, log)
 }
 
@@ -86,11 +87,20 @@ func newRejoiner(c *config.File, s *store.Store, o *observer.Observer, hands exe
 
 func newLoop(
 	c *config.File, s *store.Store, o *observer.Observer, a *witness.Asker, e *executor.Executor, r *rejoin.Rejoiner,
-	m *metrics.Metrics, t *tasks, log *slog.Logger,
+	f *fleet.Fleet, m *metrics.Metrics, t *tasks, log *slog.Logger,
 ) *failover.Loop {
 	hints := make(chan failover.Suspicion)
 	t.run("suspicions", func(ctx context.Context) error { return sight{o}.suspicions(ctx, hints) })
-	return failover.New(failover.Config{Self: c.ID, Policy: c.Policy, Now: time.Now, OnPhase: m.ObservePhase},
+	end := func(rec ledger.Recovery) {
+		m.ObserveRecovery(rec.Cluster, string(rec.Kind), string(rec.Outcome), rec.EndedAt.Sub(rec.StartedAt))
+		if rec.Kind != ledger.Failover {
+			return
+		}
+		for phase, ms := range console.Phases(rec) {
+			m.ObservePhase(rec.Cluster, phase, time.Duration(ms*float64(time.Millisecond)))
+		}
+	}
+	return failover.New(failover.Config{Self: c.ID, Policy: c.Policy, Now: time.Now, Unknown: f.Unknown, OnEnd: end, OnHold: m.CountHold},
 		s, sight{o}, a, e, r, hints, log)
 }
 
@@ -99,7 +109,10 @@ func newConsole(
 	g *gauge, r *rejoin.Rejoiner,
 ) *console.Console {
 	cfg := console.Config{Self: c.ID, Boot: string(boot), Policy: c.Policy, Now: time.Now}
+	urls := map[string]string{}
+	cfg.Peers = func(ctx context.Context) map[string]string { return adminapi.States(ctx, urls) }
 	for _, peer := range c.Controllers {
+		urls[peer.ID] = peer.HTTP
 		cfg.Controllers = append(cfg.Controllers, wire.Controller{
 			ID: peer.ID, Raft: peer.Raft, API: peer.HTTP, DataCenter: peer.Datacenter,
 		})

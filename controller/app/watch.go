@@ -45,7 +45,7 @@ func newObserver(
 ) *observer.Observer {
 	return observer.New(observer.Config{
 		ID: c.ID, Seeds: namer.Seeds(), ProbeInterval: c.MySQL.ProbeInterval, ProbeTimeout: c.MySQL.ProbeTimeout,
-		UrgentTimeout: min(c.MySQL.ProbeTimeout, 500*time.Millisecond), OnProbe: m.ObserveProbe,
+		UrgentTimeout: min(c.MySQL.ProbeTimeout, 500*time.Millisecond), OnProbe: m.ObserveProbe, ConnectTimeout: c.MySQL.ConnectTimeout,
 	}, prober, namer, time.Now, log)
 }
 
@@ -58,7 +58,11 @@ func (s sight) Pictures() []failover.Picture {
 	for _, c := range s.Clusters() {
 		p := failover.Picture{Name: c.Name, Servers: c.Servers, UUIDs: c.UUIDs}
 		for _, root := range c.Roots {
-			if !root.Reachable || !root.Source.IsZero() {
+			if !root.Source.IsZero() {
+				p.Strangers = append(p.Strangers, root.Key)
+				continue
+			}
+			if !root.Reachable {
 				continue
 			}
 			p.Roots = append(p.Roots, root.Key)

@@ -46,20 +46,29 @@ func (r Ranking) Best() (Choice, bool) {
 	return r.Order[0], true
 }
 
-// Rank orders the direct replicas of old by the pictures in the taker's view:
-// received GTIDs first (only servers that hold all that any answering replica
-// has received may be promoted), then promotion rule, then the data center of
+// Rank orders who may take over from old, by the pictures in the taker's view:
+// its direct replicas, and former, the servers that an unfinished recovery has
+// already detached. Received GTIDs come first (only servers that hold all that
+// any of them has received may be promoted, those included that do not answer
+// now, as they were last seen), then promotion rule, then the data center of
 // old, then what is applied already, then the name.
-func Rank(s topology.Snapshot, old topology.Key, p policy.Cluster) Ranking {
+func Rank(s topology.Snapshot, old topology.Key, former []topology.Key, p policy.Cluster) Ranking {
 	var out Ranking
-	var pool, eligible []*topology.Instance
-	for _, k := range s.Replicas(old) {
-		o, ok := s.Sight(k)
-		if !ok || o.Instance == nil {
-			out.Excluded = append(out.Excluded, Exclusion{k, "it does not answer: " + string(o.Reach)})
+	var pool, silent, eligible []*topology.Instance
+	for _, k := range contenders(s, old, former) {
+		if why, outcast := s.Outcasts[k]; outcast && !slices.Contains(former, k) {
+			out.Excluded = append(out.Excluded, Exclusion{k, why})
 			continue
 		}
-		pool = append(pool, o.Instance)
+		if o, ok := s.Sight(k); ok && o.Instance != nil {
+			pool = append(pool, o.Instance)
+			continue
+		} else {
+			out.Excluded = append(out.Excluded, Exclusion{k, "it does not answer: " + string(o.Reach)})
+		}
+		if last := s.Servers[k].Last; last != nil {
+			silent = append(silent, last)
+		}
 	}
 	if out.Ambiguous = incomparable(pool); out.Ambiguous != "" {
 		return out
@@ -67,20 +76,25 @@ func Rank(s topology.Snapshot, old topology.Key, p policy.Cluster) Ranking {
 	for _, i := range pool {
 		if reason := unfit(i, p); reason != "" {
 			out.Excluded = append(out.Excluded, Exclusion{i.Key, reason})
-			continue
-		}
-		if ahead := aheadOf(i, pool); ahead != nil {
+		} else if ahead := aheadOf(i, slices.Concat(pool, silent)); ahead != nil {
 			out.Excluded = append(out.Excluded, Exclusion{i.Key, fmt.Sprintf("it lacks what %s received: %s",
 				ahead.Key, excerpt(ahead.Received().Subtract(i.Received())))})
-			continue
+		} else {
+			eligible = append(eligible, i)
 		}
-		eligible = append(eligible, i)
 	}
 	if len(eligible) == 0 && len(pool) > 0 {
-		out.Ahead = stuck(pool, p)
+		out.Ahead = stuck(pool, silent, p)
 	}
 	out.Order = order(eligible, s, old, p, "holds all that any replica received")
 	return out
+}
+
+// contenders are, in order, the direct replicas of old and the former winners.
+func contenders(s topology.Snapshot, old topology.Key, former []topology.Key) []topology.Key {
+	keys := append(s.Replicas(old), former...)
+	slices.SortFunc(keys, topology.Key.Compare)
+	return slices.DeleteFunc(slices.Compact(keys), func(k topology.Key) bool { return k == old || k.IsZero() })
 }
 
 // RankPlanned orders the direct replicas of a living master for a switchover:
@@ -94,6 +108,10 @@ func RankPlanned(s topology.Snapshot, old topology.Key, written gtid.Set, p poli
 		o, ok := s.Sight(k)
 		if !ok || o.Instance == nil {
 			out.Excluded = append(out.Excluded, Exclusion{k, "it does not answer: " + string(o.Reach)})
+			continue
+		}
+		if why, outcast := s.Outcasts[k]; outcast {
+			out.Excluded = append(out.Excluded, Exclusion{k, why})
 			continue
 		}
 		if reason := cmp.Or(unfit(o.Instance, p), unready(o.Instance, written)); reason != "" {
@@ -113,6 +131,9 @@ const plannedLag = 5 * time.Second
 // unready names what would keep a replica from catching up soon, or "".
 func unready(i *topology.Instance, written gtid.Set) string {
 	r := i.Replication
+	if r == nil {
+		return "it replicates from nobody"
+	}
 	if extra := i.Executed.Subtract(written); !extra.IsEmpty() {
 		return "it holds transactions that the master lacks: " + excerpt(extra)
 	}
@@ -139,6 +160,8 @@ func unfit(i *topology.Instance, p policy.Cluster) string {
 		return "it does not use GTIDs"
 	case r != nil && !r.UsesGTID:
 		return "it replicates by file and position, not by GTID"
+	case p.SemiSync == policy.SemiSyncOn && !i.SemiSync.Available:
+		return "it has no semi-sync plugins, and semi_sync is on"
 	case r != nil && r.SQLErrno != 0:
 		return fmt.Sprintf("its applier stopped with error %d: %s", r.SQLErrno, r.SQLError)
 	case p.MaxLag > 0 && r != nil && r.Lag != nil && *r.Lag > p.MaxLag:
@@ -172,20 +195,28 @@ func aheadOf(i *topology.Instance, pool []*topology.Instance) *topology.Instance
 	return nil
 }
 
-// stuck says who is most advanced and may not be promoted, if that is what
-// keeps out servers that otherwise could be.
-func stuck(pool []*topology.Instance, p policy.Cluster) string {
+// stuck says who is most advanced and may not be promoted, or does not answer,
+// if that is what keeps out servers that otherwise could be.
+func stuck(pool, silent []*topology.Instance, p policy.Cluster) string {
+	all := slices.Concat(pool, silent)
 	ahead, behind := "", false
-	for _, i := range pool {
-		switch reason := unfit(i, p); {
+	for n, i := range all {
+		reason := unfit(i, p)
+		if n >= len(pool) {
+			reason = "it does not answer now, and that was when it was last seen"
+		}
+		switch {
 		case reason == "":
 			behind = true
-		case ahead == "" && aheadOf(i, pool) == nil:
+		case ahead == "" && aheadOf(i, all) == nil:
 			ahead = fmt.Sprintf("%s holds all that was received, and may not be promoted: %s", i.Key, reason)
 		}
 	}
 	if !behind {
 		return ""
+	}
+	if ahead == "" {
+		return "no server holds all that was received, counting those that do not answer as they were last seen"
 	}
 	return ahead
 }

@@ -66,7 +66,7 @@ func TestRank(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := parse(t, master+c.servers+"\nview c1 m=refused "+c.view)
-			got := candidate.Rank(s, sketch.Key("m"), c.policy)
+			got := candidate.Rank(s, sketch.Key("m"), nil, c.policy)
 			if names(got) != c.want {
 				t.Fatalf("order %q, want %q: %+v", names(got), c.want, got)
 			}
@@ -86,19 +86,19 @@ func TestRank(t *testing.T) {
 func TestAmbiguous(t *testing.T) {
 	const view = "\nview c1 m=refused a=ok b=ok"
 	s := parse(t, "server m exec=0-1-100\nserver a <m exec=0-1-100,0-2-101\nserver b <m exec=0-1-100,0-3-101"+view)
-	got := candidate.Rank(s, sketch.Key("m"), rules())
+	got := candidate.Rank(s, sketch.Key("m"), nil, rules())
 	if _, ok := got.Best(); ok || !strings.Contains(got.Ambiguous, "0-2-101") || !strings.Contains(got.Ambiguous, "0-3-101") {
 		t.Fatalf("%+v", got)
 	}
 	s = parse(t, "server m exec=0-1-100\nserver a <m exec=0-1-100\nserver b <m exec=0-1-100,0-3-101"+view)
-	if best, ok := candidate.Rank(s, sketch.Key("m"), rules()).Best(); !ok || best.Key.Host != "b" {
+	if best, ok := candidate.Rank(s, sketch.Key("m"), nil, rules()).Best(); !ok || best.Key.Host != "b" {
 		t.Fatalf("%+v", best)
 	}
 }
 
 func TestAheadMayNotBePromoted(t *testing.T) {
 	s := parse(t, "server m exec=0-1-100\nserver a <m exec=0-1-99\nserver b <m exec=0-1-98\nview c1 m=refused a=ok b=ok")
-	got := candidate.Rank(s, sketch.Key("m"), rules("a", "must_not"))
+	got := candidate.Rank(s, sketch.Key("m"), nil, rules("a", "must_not"))
 	if _, ok := got.Best(); ok || !strings.Contains(got.Ahead, "must_not") {
 		t.Fatalf("%+v", got)
 	}
@@ -115,6 +115,33 @@ view c1 m=ok a=ok b=ok c=ok d=ok`)
 	written := s.Servers[sketch.Key("m")].Last.Executed
 	got := candidate.RankPlanned(s, sketch.Key("m"), written, rules())
 	if names(got) != "a" || len(got.Excluded) != 3 {
+		t.Fatalf("%+v", got)
+	}
+}
+
+// A replica that does not answer counts as it was last seen: nobody is promoted
+// without what it had.
+func TestSilentReplicaAhead(t *testing.T) {
+	const servers = "server m exec=0-1-100\nserver a <m exec=0-1-99\nserver b <m exec=0-1-98\n"
+	got := candidate.Rank(parse(t, servers+"view c1 m=refused a=timeout b=ok"), sketch.Key("m"), nil, rules())
+	if _, ok := got.Best(); ok || !strings.Contains(got.Ahead, "does not answer") {
+		t.Fatalf("%+v", got)
+	}
+	got = candidate.Rank(parse(t, servers+"view c1 m=refused a=ok b=timeout"), sketch.Key("m"), nil, rules())
+	if best, ok := got.Best(); !ok || best.Key.Host != "a" {
+		t.Fatalf("%+v", got)
+	}
+}
+
+// A former winner was detached, and still holds what it holds; an outcast is no
+// candidate, unless it is one.
+func TestFormerWinnersAndOutcasts(t *testing.T) {
+	s := parse(t, "server m exec=0-1-100\nserver a exec=0-1-99\nserver b <m exec=0-1-98\nserver c <m exec=0-1-99,0-7-200\nview c1 m=refused a=ok b=ok c=ok")
+	s.Outcasts = map[topology.Key]string{sketch.Key("a"): "it was deposed", sketch.Key("c"): "it is quarantined"}
+	if got := candidate.Rank(s, sketch.Key("m"), []topology.Key{sketch.Key("a")}, rules()); names(got) != "a" {
+		t.Fatalf("%+v", got)
+	}
+	if got := candidate.Rank(s, sketch.Key("m"), nil, rules()); names(got) != "b" {
 		t.Fatalf("%+v", got)
 	}
 }
@@ -140,7 +167,7 @@ func TestBestHoldsAll(t *testing.T) {
 			view += fmt.Sprintf(" r%d=%s", i, rapid.SampledFrom([]string{"ok", "ok", "ok", "timeout"}).Draw(t, "reach"))
 		}
 		s := parse(t, text+view)
-		got := candidate.Rank(s, sketch.Key("m"), rules())
+		got := candidate.Rank(s, sketch.Key("m"), nil, rules())
 		if best, ok := got.Best(); ok {
 			holds := s.Servers[best.Key].Last.Received()
 			for _, o := range s.Views[0].Observations {
@@ -163,7 +190,7 @@ func TestBestHoldsAll(t *testing.T) {
 func TestOrderIsTotal(t *testing.T) {
 	s := parse(t, "server m exec=0-1-9\nserver a <m exec=0-1-9\nserver b <m exec=0-1-9\nserver c <m exec=0-1-9\nview c1 m=refused a=ok b=ok c=ok")
 	for range 20 {
-		if got := names(candidate.Rank(s, sketch.Key("m"), rules())); got != "a b c" {
+		if got := names(candidate.Rank(s, sketch.Key("m"), nil, rules())); got != "a b c" {
 			t.Fatal(got)
 		}
 	}

@@ -80,7 +80,7 @@ func rootCommand() *cobra.Command {
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Args: noArgs, Short: "Print the version",
+		Use: "version", Args: ctl.Arguments(), Short: "Print the version",
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(c.OutOrStdout(), "switchyard", version+revision())
 			return err

@@ -36,7 +36,9 @@ func TestMistakesEndWithStatusTwoAndOneSentence(t *testing.T) {
 		"haproxy config":                    {"CLUSTER"},
 		"haproxy config shop":               {"--config"},
 		"version extra":                     {"extra"},
+		"haproxy config shop extra":         {"extra", "usage"},
 		"status":                            {"SWITCHYARD_API"},
+		"explain":                           {"CLUSTER is missing", "usage: switchyard explain CLUSTER"},
 	} {
 		status, out, bad := program(strings.Fields(line)...)
 		if status != 2 || out != "" || strings.Count(bad, "\n") != 1 || !strings.HasPrefix(bad, "switchyard: ") {

@@ -13,17 +13,10 @@ import (
 	"switchyard/controller/ctl"
 )
 
-func noArgs(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return ctl.NewUsageError(fmt.Errorf("%q is not known here; usage: %s", args[0], c.UseLine()))
-	}
-	return nil
-}
-
 // group is a command that only has commands under it.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
-		Use: use, Short: short, Args: noArgs,
+		Use: use, Short: short, Args: ctl.Arguments(),
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(commands...)
@@ -33,7 +26,7 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 func controllerCommand() *cobra.Command {
 	var path string
 	c := &cobra.Command{
-		Use: "controller --config FILE", Args: noArgs, Short: "Run a controller",
+		Use: "controller --config FILE", Args: ctl.Arguments(), Short: "Run a controller",
 		RunE: func(c *cobra.Command, _ []string) error {
 			file, err := load(path)
 			if err != nil {
@@ -71,7 +64,7 @@ func load(path string) (*config.File, error) {
 
 func configCommand() *cobra.Command {
 	return group("config", "Help with the configuration", &cobra.Command{
-		Use: "example", Args: noArgs, Short: "Print a commented configuration to start from",
+		Use: "example", Args: ctl.Arguments(), Short: "Print a commented configuration to start from",
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := io.WriteString(c.OutOrStdout(), config.Example())
 			return err
@@ -83,12 +76,7 @@ func haproxyCommand() *cobra.Command {
 	var path, name string
 	c := &cobra.Command{
 		Use: "config CLUSTER --config FILE", Short: "Print an HAProxy configuration for a cluster's writer",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return ctl.NewUsageError(fmt.Errorf("want one cluster; usage: %s", c.UseLine()))
-			}
-			return nil
-		},
+		Args: ctl.Arguments("CLUSTER"),
 		RunE: func(c *cobra.Command, args []string) error {
 			file, err := load(path)
 			if err != nil {

@@ -265,6 +265,11 @@ func (f *File) Policy(cluster string) policy.Cluster {
 		CutOff:       f.Recovery.CutOff,
 		SemiSync:     policy.SemiSyncAuto,
 	}
+	for _, h := range f.HAProxy {
+		if h.Cluster == cluster {
+			p.Proxies++
+		}
+	}
 	for _, filter := range f.Recovery.Clusters {
 		p.Recover = p.Recover || filter.Match(cluster)
 	}

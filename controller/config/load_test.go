@@ -205,7 +205,7 @@ recovery: {clusters: ['shop|bil+ing'], anti_flap: 1h, restart_grace: 0s}`, 1)
 		Rules: map[topology.Key]policy.Rule{
 			{Host: "db3", Port: 3306}: policy.MustNot, {Host: "db2", Port: 3307}: policy.Must,
 		},
-		MaxLag: 30 * time.Second, SemiSync: policy.SemiSyncOn, CutOff: policy.CutOffHold,
+		MaxLag: 30 * time.Second, SemiSync: policy.SemiSyncOn, CutOff: policy.CutOffHold, Proxies: 1,
 	}
 	if got := f.Policy("shop"); !reflect.DeepEqual(got, want) {
 		t.Errorf("shop: got %+v, want %+v", got, want)

@@ -3,6 +3,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,13 @@ type Config struct {
 	Controllers         []wire.Controller
 	Policy              func(cluster string) policy.Cluster
 	Now                 func() time.Time
+	// Peers asks each controller what it is: leader, follower or unreachable, by
+	// its id. Nil leaves those unknown that neither lead nor answer.
+	Peers func(ctx context.Context) map[string]string
 }
+
+// peersTime is how long a status waits for the other controllers.
+const peersTime = 500 * time.Millisecond
 
 // Console implements the door's service.
 type Console struct {
@@ -115,6 +122,7 @@ func (c *Console) Status(ctx context.Context) (wire.Status, error) {
 		Proxies: c.receivers(c.proxies()), Consul: c.receivers(c.consuls()),
 		Problems: slices.Concat(c.observer.Problems(), c.rejoiner.Problems()),
 	}
+	peers := c.peers(ctx)
 	for _, peer := range c.cfg.Controllers {
 		switch peer.ID {
 		case leader:
@@ -122,15 +130,22 @@ func (c *Console) Status(ctx context.Context) (wire.Status, error) {
 		case c.cfg.Self:
 			peer.State = state
 		default:
-			peer.State = "unknown"
+			peer.State = cmp.Or(peers[peer.ID], "unknown")
 		}
 		out.Controllers = append(out.Controllers, peer)
 	}
-	for name, problem := range c.loop.Problems() {
-		out.Problems = append(out.Problems, fmt.Sprintf("cluster %s is not adopted: %s", name, problem))
-	}
+	out.Problems = slices.AppendSeq(out.Problems, maps.Values(c.loop.Problems()))
 	slices.Sort(out.Problems)
 	return out, nil
+}
+
+func (c *Console) peers(ctx context.Context) map[string]string {
+	if c.cfg.Peers == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, peersTime)
+	defer cancel()
+	return c.cfg.Peers(ctx)
 }
 
 // receivers compares what each holds with what it is to hold.
@@ -157,8 +172,9 @@ func (c *Console) Clusters(context.Context) ([]wire.Cluster, error) {
 			Name: name, Master: k.Master, Epoch: k.Epoch, Revision: k.Revision, Withdrawn: k.Withdrawn,
 			Automatic: c.cfg.Policy(name).Recover, Recovery: k.Recovery, LastAutomatic: k.LastAutomatic,
 		}
-		if a, ok := c.loop.Last(name); ok && c.ledger.IsLeader() {
-			v.Finding = string(a.Finding.Kind)
+		// What was found of a former master says nothing of this one.
+		if a, ok := c.loop.Last(name); ok && c.ledger.IsLeader() && a.Cluster.Master == k.Master {
+			v.Finding = finding(a)
 		}
 		for _, i := range c.observer.Instances() {
 			if i.Cluster != name {

@@ -10,6 +10,8 @@ import (
 	"switchyard/controller/analysis"
 	"switchyard/controller/failover"
 	"switchyard/controller/plan"
+	"switchyard/controller/safety"
+	"switchyard/controller/topology"
 	"switchyard/store/ledger"
 )
 
@@ -23,15 +25,16 @@ func (c *Console) Explain(ctx context.Context, cluster string) (wire.Explanation
 		return wire.Explanation{}, c.failed(cluster, err)
 	}
 	out := wire.Explanation{
-		Cluster: cluster, Finding: string(a.Finding.Kind), Sentence: a.Finding.Sentence, Subject: a.Finding.Subject,
-		Evidence: a.Finding.Evidence, Verdict: wire.Hold, Reason: string(a.Verdict.Code), ReasonSentence: a.Verdict.Reason,
+		Cluster: cluster, Finding: finding(a), Sentence: a.Finding.Sentence, Subject: a.Finding.Subject,
+		Evidence: a.Finding.Evidence, Reason: string(a.Verdict.Code), ReasonSentence: a.Verdict.Reason,
 		Blocks: c.blocks(a),
 	}
 	for _, silent := range a.Silent {
 		out.Evidence = append(out.Evidence, "no view: "+silent)
 	}
 	best, ok := a.Ranking.Best()
-	if a.Finding.Kind != analysis.NoProblem {
+	if out.Finding != "" {
+		out.Verdict = wire.Hold
 		for n, choice := range a.Ranking.Order {
 			out.Candidates = append(out.Candidates, wire.Candidate{Key: choice.Key, Place: n + 1, Reason: choice.Reason})
 		}
@@ -44,13 +47,21 @@ func (c *Console) Explain(ctx context.Context, cluster string) (wire.Explanation
 	}
 	if a.Finding.Recoverable && ok {
 		for _, step := range plan.Build(ledger.Failover, false, false).Steps() {
-			out.Plan = append(out.Plan, planned(step, a, best.Key.String()))
+			out.Plan = append(out.Plan, planned(step, a, best.Key))
 		}
 	}
 	return out, nil
 }
 
-func planned(step plan.Name, a failover.Assessment, winner string) wire.PlannedStep {
+// finding is what was found, as the door names it: nothing for no problem.
+func finding(a failover.Assessment) string {
+	if a.Finding.Kind == analysis.NoProblem {
+		return ""
+	}
+	return string(a.Finding.Kind)
+}
+
+func planned(step plan.Name, a failover.Assessment, winner topology.Key) wire.PlannedStep {
 	p := wire.PlannedStep{Name: string(step)}
 	switch step {
 	case plan.Withdraw, plan.Fence:
@@ -58,7 +69,7 @@ func planned(step plan.Name, a failover.Assessment, winner string) wire.PlannedS
 	case plan.StopReceiving, plan.Repoint, plan.Verify:
 		p.Detail = "all replicas"
 	default:
-		p.Detail = winner + " as it looks now"
+		p.Subject = winner
 	}
 	return p
 }
@@ -67,16 +78,20 @@ func (c *Console) blocks(a failover.Assessment) []wire.Block {
 	var out []wire.Block
 	rules := c.cfg.Policy(a.Cluster.Name)
 	if !rules.Recover {
-		out = append(out, wire.Block{Kind: "policy", Sentence: "recovery.clusters does not match this cluster: nothing is done unasked"})
+		out = append(out, wire.Block{
+			Kind:     string(safety.RecoveryDisabled),
+			Sentence: "recovery.clusters does not match this cluster: nothing is done unasked",
+		})
 	}
 	if id := a.Cluster.Recovery; id != "" {
-		out = append(out, wire.Block{Kind: "recovery_open", Sentence: fmt.Sprintf("recovery %s has not ended", id)})
+		out = append(out, wire.Block{Kind: string(safety.RecoveryOpen), Sentence: fmt.Sprintf("recovery %s has not ended", id)})
 	}
 	if last := a.Cluster.LastAutomatic; !last.IsZero() && rules.AntiFlap > 0 {
 		if until := last.Add(rules.AntiFlap); c.cfg.Now().Before(until) {
-			out = append(out, wire.Block{Kind: "anti_flap", Until: until, Sentence: fmt.Sprintf(
-				"the last automatic recovery ended at %s: none before %s",
-				last.UTC().Format(time.RFC3339), until.UTC().Format(time.RFC3339))})
+			out = append(out, wire.Block{
+				Kind: string(safety.AntiFlap), Until: until,
+				Sentence: "the last automatic recovery ended at " + last.UTC().Format(time.RFC3339),
+			})
 		}
 	}
 	return out

@@ -16,6 +16,8 @@ func Phases(r ledger.Recovery) map[string]float64 {
 		name := s.Name
 		switch name {
 		case "notice", "see", "agree", "claim":
+		case "rewind":
+			continue // a mark in the journal, and no work of any phase
 		default:
 			name = plan.Name(s.Name).Phase()
 		}

@@ -116,11 +116,23 @@ func status(i observer.InstancePicture, isMaster bool) (wire.NodeStatus, string)
 	case r == nil:
 		return wire.NodeNonReplicating, "it replicates from nobody"
 	case r.IO != topology.ThreadRunning:
-		return wire.NodeNonReplicating, fmt.Sprintf("receiver %s %s", r.IO, r.IOError)
+		return wire.NodeNonReplicating, thread("receiver", r.IO, r.IOError)
 	case r.SQL != topology.ThreadRunning:
-		return wire.NodeNonReplicating, fmt.Sprintf("applier %s %s", r.SQL, r.SQLError)
+		return wire.NodeNonReplicating, thread("applier", r.SQL, r.SQLError)
 	case r.Lag != nil && *r.Lag > lagShown:
 		return wire.NodeLag, ""
 	}
 	return wire.NodeOK, ""
+}
+
+// thread says how a replication thread does that does not run.
+func thread(name string, state topology.ThreadState, problem string) string {
+	text := name + " " + string(state)
+	if state == topology.ThreadStopped {
+		text = name + " stopped"
+	}
+	if problem != "" {
+		text += ": " + problem
+	}
+	return text
 }

@@ -246,7 +246,8 @@ func TestMistakesAreUsageErrors(t *testing.T) {
 		"status --api http://x --format yaml":          "text or json",
 		"status --api http://x --timeout 0s":           "--timeout",
 		"status extra --api http://x":                  "usage: switchyard status",
-		"explain --api http://x":                       "usage: switchyard explain CLUSTER",
+		"explain --api http://x":                       "CLUSTER is missing; usage: switchyard explain CLUSTER",
+		"recoveries 1 extra --api http://x":            `"extra" is not known here; usage: switchyard recoveries [ID]`,
 		"topology a/b --api http://x":                  `cluster "a/b"`,
 		"explain a/b --api http://x":                   `cluster "a/b"`,
 		"recoveries .. --api http://x":                 "recovery",
@@ -260,6 +261,26 @@ func TestMistakesAreUsageErrors(t *testing.T) {
 		var usage *ctl.UsageError
 		if !errors.As(err, &usage) || usage.ExitCode() != 2 || !strings.Contains(err.Error(), part) {
 			t.Errorf("%.60s: %v, want a usage error with %q", line, err, part)
+		}
+	}
+}
+
+// A variable of the shell that is not set must not turn a wish into another.
+func TestEmptyFlagsAreUsageErrors(t *testing.T) {
+	c := &controller{id: "c1", leader: "c1"}
+	c.switchover = func(context.Context, wire.SwitchoverRequest) (wire.Recovery, error) {
+		t.Error("a switchover was begun")
+		return wire.Recovery{}, nil
+	}
+	env := map[string]string{ctl.Environment: start(t, c, nil)}
+	for _, args := range [][]string{
+		{"switchover", "shop", "--to", ""}, {"switchover", "shop", "--to="}, {"switchover", "shop", "--api", ""},
+		{"switchover", ""}, {"recoveries", "--cluster", ""}, {"recoveries", ""}, {"topology", ""},
+	} {
+		_, err := call(t.Context(), env, args...)
+		var usage *ctl.UsageError
+		if !errors.As(err, &usage) || usage.ExitCode() != 2 || !strings.Contains(err.Error(), "is empty") {
+			t.Errorf("%q: %v, want a usage error", args, err)
 		}
 	}
 }

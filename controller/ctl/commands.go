@@ -56,14 +56,14 @@ func newCommand(env Env, command *cobra.Command, timeout time.Duration, run func
 	flags.StringSliceVar(&o.api, "api", nil, "URLs of the controllers (or set "+Environment+")")
 	flags.StringVar(&o.format, "format", "text", "text or json")
 	flags.DurationVar(&o.timeout, "timeout", timeout, "how long to wait for the answer")
-	args := command.Args
-	command.Args = func(c *cobra.Command, given []string) error {
-		if err := args(c, given); err != nil {
-			return NewUsageError(fmt.Errorf("%w; usage: %s", err, c.UseLine()))
-		}
-		return nil
-	}
+	command.Args = Arguments(strings.Fields(command.Use)[1:]...)
 	command.RunE = func(c *cobra.Command, given []string) error {
+		if err := notEmpty(c, map[string]string{
+			"api": "want URLs of controllers", "cluster": "want a name, or leave --cluster away for all",
+			"to": "want HOST:PORT, or leave --to away for the best candidate",
+		}); err != nil {
+			return err
+		}
 		client, err := o.client()
 		if err != nil {
 			return err
@@ -129,7 +129,7 @@ func (s session) print(value any, text func() string) error {
 
 func topologyCommand(env Env) *cobra.Command {
 	return newCommand(env, &cobra.Command{
-		Use: "topology [CLUSTER]", Args: cobra.MaximumNArgs(1),
+		Use:   "topology [CLUSTER]",
 		Short: "Show a cluster, or all, as a tree with one line for each server",
 	}, readTimeout, func(s session) error {
 		if len(s.args) == 1 {
@@ -161,7 +161,7 @@ func topologyCommand(env Env) *cobra.Command {
 
 func clustersCommand(env Env) *cobra.Command {
 	return newCommand(env, &cobra.Command{
-		Use: "clusters", Args: cobra.NoArgs, Short: "List the clusters, their masters and epochs",
+		Use: "clusters", Short: "List the clusters, their masters and epochs",
 	}, readTimeout, func(s session) error {
 		var clusters []wire.Cluster
 		if err := s.get(wire.PathClusters, &clusters); err != nil {
@@ -173,7 +173,7 @@ func clustersCommand(env Env) *cobra.Command {
 
 func statusCommand(env Env) *cobra.Command {
 	return newCommand(env, &cobra.Command{
-		Use: "status", Args: cobra.NoArgs, Short: "Show the controllers, the leader, and who has confirmed which epoch",
+		Use: "status", Short: "Show the controllers, the leader, and who has confirmed which epoch",
 	}, readTimeout, func(s session) error {
 		var status wire.Status
 		if err := s.get(wire.PathStatus, &status); err != nil {
@@ -186,7 +186,7 @@ func statusCommand(env Env) *cobra.Command {
 func recoveriesCommand(env Env) *cobra.Command {
 	var cluster string
 	command := newCommand(env, &cobra.Command{
-		Use: "recoveries [ID]", Args: cobra.MaximumNArgs(1),
+		Use:   "recoveries [ID]",
 		Short: "List the recoveries, or show each step of one with times and evidence",
 	}, readTimeout, func(s session) error {
 		if len(s.args) == 1 {
@@ -221,7 +221,7 @@ func switchoverCommand(env Env) *cobra.Command {
 	var to string
 	by := env.By
 	command := newCommand(env, &cobra.Command{
-		Use: "switchover CLUSTER", Args: cobra.ExactArgs(1),
+		Use:   "switchover CLUSTER",
 		Short: "Move a cluster's master to another server, as planned",
 	}, switchoverTimeout, func(s session) error {
 		cluster, err := s.name("cluster")
@@ -262,7 +262,7 @@ func verdict(r wire.Recovery) error {
 
 func explainCommand(env Env) *cobra.Command {
 	return newCommand(env, &cobra.Command{
-		Use: "explain CLUSTER", Args: cobra.ExactArgs(1),
+		Use:   "explain CLUSTER",
 		Short: "Say what would be done about a cluster now, and what holds it back",
 	}, readTimeout, func(s session) error {
 		cluster, err := s.name("cluster")

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -105,18 +106,16 @@ func outcomeText(r wire.Recovery) string {
 
 // Recovery prints one recovery with its evidence, phases and steps.
 func Recovery(r wire.Recovery) string {
-	asked := "a person"
+	asked := clean(r.By)
 	if r.Automatic {
 		asked = "automatic"
-	} else if r.By != "" {
-		asked = clean(r.By)
 	}
-	winner := keyText(r.Winner)
-	if r.WinnerReason != "" {
+	winner := clean(r.Winner.String())
+	if winner != "" && r.WinnerReason != "" {
 		winner += " (" + clean(r.WinnerReason) + ")"
 	}
-	old := keyText(r.Old)
-	if r.OldDead {
+	old := clean(r.Old.String())
+	if old != "" && r.OldDead {
 		old += " (proven dead)"
 	}
 	took := ""
@@ -128,7 +127,7 @@ func Recovery(r wire.Recovery) string {
 		"finding", clean(r.Finding), "asked for", asked, "old master", old, "new master", winner,
 		"epoch", r.EpochBefore.String()+" -> "+r.Epoch.String(), "leader", clean(r.Leader),
 		"started", moment(r.StartedAt), "took", took, "outcome", outcomeText(r), "message", clean(r.Message),
-		"lost", keysText(r.Lost)))
+		"left behind", keysText(r.Lost)))
 	out.WriteString(section("evidence:", r.Evidence))
 	out.WriteString(phasesText(r.Phases))
 	if len(r.Steps) > 0 {
@@ -151,17 +150,7 @@ func phasesText(phases map[string]float64) string {
 	if len(phases) == 0 {
 		return ""
 	}
-	order := []string{"notice", "see", "agree", "claim", "withdraw", "pick", "promote", "announce"}
-	names := slices.SortedFunc(maps.Keys(phases), func(a, b string) int {
-		x, y := slices.Index(order, a), slices.Index(order, b)
-		if x >= 0 && y >= 0 {
-			return x - y
-		}
-		if x >= 0 || y >= 0 {
-			return y - x
-		}
-		return strings.Compare(a, b)
-	})
+	names := slices.SortedFunc(maps.Keys(phases), ComparePhases)
 	rows := make([][]string, len(names))
 	for i, name := range names {
 		rows[i] = []string{clean(name), fmt.Sprintf("%10s", ms(phases[name]))}
@@ -169,12 +158,35 @@ func phasesText(phases map[string]float64) string {
 	return "\nphases:\n" + indent(table(rows...))
 }
 
+// ComparePhases orders phases as a recovery goes through them, others after
+// them by name.
+func ComparePhases(a, b string) int {
+	order := []string{
+		"notice", "see", "agree", "claim", "withdraw", "pick", "apply", "promote", "announce", "follow-up",
+	}
+	place := func(name string) int {
+		if i := slices.Index(order, name); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	return cmp.Or(cmp.Compare(place(a), place(b)), strings.Compare(a, b))
+}
+
+// offsetText is when a step began. What led to a recovery began before it.
+func offsetText(value float64) string {
+	if value < 0 {
+		return ms(value)
+	}
+	return "+" + ms(value)
+}
+
 func stepsText(r wire.Recovery) string {
 	rows := [][]string{{"    OFFSET", "  DURATION", "STEP", "SUBJECT", "OUTCOME", "NOTE"}}
 	for _, s := range r.Steps {
 		rows = append(rows, []string{
-			fmt.Sprintf("%10s", "+"+ms(s.OffsetMS)), fmt.Sprintf("%10s", ms(s.DurationMS)),
-			clean(s.Name), keyText(s.Subject), clean(string(s.Outcome)), clean(s.Note),
+			fmt.Sprintf("%10s", offsetText(s.OffsetMS)), fmt.Sprintf("%10s", ms(s.DurationMS)),
+			clean(s.Name), clean(s.Subject.String()), clean(string(s.Outcome)), clean(s.Note),
 		})
 	}
 	return table(rows...)
@@ -183,24 +195,23 @@ func stepsText(r wire.Recovery) string {
 // Explanation prints what would be done about a cluster, and what holds it
 // back.
 func Explanation(e wire.Explanation) string {
-	finding := clean(e.Finding)
-	if finding == "" {
-		finding = "none"
-	}
-	verdict := strings.ToUpper(string(e.Verdict))
-	if e.Reason != "" {
-		verdict = strings.TrimSpace(verdict + " (" + clean(e.Reason) + ")")
-	}
 	var out strings.Builder
-	out.WriteString(pairs("cluster", clean(e.Cluster), "finding", finding, "", clean(e.Sentence), "subject", subjectText(e),
-		"verdict", verdict, " ", clean(e.ReasonSentence)))
+	// Where nothing is to be judged, nothing is held back either, yet.
+	blocking := "held back by:"
+	if e.Verdict == "" {
+		blocking = "if the master failed now, its recovery would be held back by:"
+		out.WriteString(pairs("cluster", clean(e.Cluster), "finding", "none", "verdict", idleText(e)))
+	} else {
+		out.WriteString(pairs("cluster", clean(e.Cluster), "finding", dash(e.Finding), "", clean(e.Sentence),
+			"subject", clean(e.Subject.String()), "verdict", verdictText(e), " ", clean(e.ReasonSentence)))
+	}
 	out.WriteString(section("evidence:", e.Evidence))
 	if len(e.Plan) > 0 {
 		rows := make([][]string, len(e.Plan))
 		for i, step := range e.Plan {
-			rows[i] = []string{fmt.Sprintf("%2d", i+1), clean(step.Name), keyText(step.Subject), clean(step.Detail)}
+			rows[i] = []string{fmt.Sprintf("%2d", i+1), clean(step.Name), clean(step.Subject.String()), clean(step.Detail)}
 		}
-		out.WriteString("\nit would:\n" + indent(table(rows...)))
+		out.WriteString("\nit would, by the pictures of now:\n" + indent(table(rows...)))
 	}
 	if len(e.Candidates) > 0 {
 		rows := make([][]string, len(e.Candidates))
@@ -220,13 +231,21 @@ func Explanation(e wire.Explanation) string {
 			blocks[i] += " (until " + moment(b.Until) + ")"
 		}
 	}
-	out.WriteString(section("held back by:", blocks))
+	out.WriteString(section(blocking, blocks))
 	return out.String()
 }
 
-func subjectText(e wire.Explanation) string {
-	if e.Subject.IsZero() {
-		return ""
+func verdictText(e wire.Explanation) string {
+	verdict := strings.ToUpper(string(e.Verdict))
+	if e.Reason != "" {
+		verdict += " (" + clean(e.Reason) + ")"
 	}
-	return keyText(e.Subject)
+	return verdict
+}
+
+func idleText(e wire.Explanation) string {
+	if e.Sentence == "" {
+		return "nothing to do"
+	}
+	return "nothing to do: " + clean(e.Sentence)
 }

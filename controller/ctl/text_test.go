@@ -98,6 +98,10 @@ func recovery() wire.Recovery {
 		Winner: key("db2.eu:3306"), WinnerReason: "received most, same datacenter", Announced: true, Leader: "c1",
 		StartedAt: at(0), EndedAt: at(141), Outcome: ledger.Completed, Lost: []topology.Key{key("db3.eu:3306")},
 		Steps: []ledger.Step{
+			{
+				Name: "notice", Subject: key("db1.eu:3306"), Leader: "c1", StartedAt: at(0).Add(-43800 * time.Microsecond),
+				EndedAt: at(-30), Outcome: ledger.StepDone,
+			},
 			{Name: "withdraw", Leader: "c1", StartedAt: at(9), EndedAt: at(31), Outcome: ledger.StepDone, Note: "px1 and px2 confirmed"},
 			{
 				Name: "promote", Subject: key("db2.eu:3306"), Leader: "c1", StartedAt: at(52), EndedAt: at(52).Add(4200 * time.Microsecond),
@@ -108,13 +112,19 @@ func recovery() wire.Recovery {
 				Outcome: ledger.StepFailed, Note: "error 1045\nAccess denied",
 			},
 		},
-	}, map[string]float64{"announce": 20.4, "notice": 2, "see": 11.25, "promote": 4.2, "zzz": 1, "agree": 8})
+	}, map[string]float64{"announce": 20.4, "notice": 2, "see": 11.25, "promote": 4.2, "zzz": 1, "agree": 8, "follow-up": 1100, "apply": 1.5})
 }
 
 func TestGolden(t *testing.T) {
 	open := wire.NewRecovery(ledger.Recovery{
 		ID: "shop-6", Cluster: "shop", Kind: ledger.Switchover, Finding: "asked for", By: "kim", Old: key("db2.eu:3306"),
 		EpochBefore: epoch(5), Epoch: epoch(6), Undoing: true, Leader: "c2", StartedAt: at(60_000),
+	}, nil)
+	reinstated := wire.NewRecovery(ledger.Recovery{
+		ID: "shop-7", Cluster: "shop", Kind: ledger.Reinstate, Finding: "NoProblem", EpochBefore: epoch(6), Epoch: epoch(7),
+		Leader: "c2", StartedAt: at(90_000), EndedAt: at(90_400), Outcome: ledger.Failed, Steps: []ledger.Step{
+			{Name: "pick", Leader: "c2", StartedAt: at(90_000), EndedAt: at(90_400), Outcome: ledger.StepFailed},
+		},
 	}, nil)
 	clusters := []wire.Cluster{
 		{Name: "shop", Master: key("db2.eu:3306"), Epoch: epoch(5), Servers: 4, Reachable: 3, Writable: 1, Automatic: true},
@@ -125,15 +135,17 @@ func TestGolden(t *testing.T) {
 	}
 	explained := wire.Explanation{
 		Cluster: "shop", Finding: "DeadMaster", Sentence: "The master is dead and its replicas lost it.",
-		Subject: key("db1.eu:3306"), Evidence: []string{"refused"}, Verdict: wire.Hold, Reason: "anti_flap",
+		Subject: key("db1.eu:3306"), Evidence: []string{"refused"}, Verdict: wire.Hold, Reason: "anti-flap",
 		ReasonSentence: "The last automatic recovery ended 2 minutes ago.",
-		Plan:           []wire.PlannedStep{{Name: "withdraw"}, {Name: "promote", Subject: key("db2.eu:3306"), Detail: "make it writable"}},
+		Plan: []wire.PlannedStep{{Name: "withdraw", Subject: key("db1.eu:3306")}, {Name: "promote", Subject: key("db2.eu:3306")},
+			{Name: "repoint", Detail: "all replicas"},
+		},
 		Candidates: []wire.Candidate{
 			{Key: key("db2.eu:3306"), Place: 1, Reason: "received most"}, {Key: key("db3.eu:3306"), Reason: "must_not"},
 		},
 		Blocks: []wire.Block{
-			{Kind: "anti_flap", Until: at(480_000), Sentence: "one automatic recovery in 10m0s"},
-			{Kind: "policy", Sentence: "recovery.clusters does not match"},
+			{Kind: "anti-flap", Until: at(480_000), Sentence: "one automatic recovery in 10m0s"},
+			{Kind: "recovery-disabled", Sentence: "recovery.clusters does not match"},
 		},
 	}
 	status := wire.Status{
@@ -154,8 +166,13 @@ func TestGolden(t *testing.T) {
 		"clusters": ctl.Clusters(clusters), "status": ctl.Status(status), "status-no-leader": ctl.Status(wire.Status{Controller: "c3"}),
 		"recoveries": ctl.Recoveries([]wire.Recovery{open, recovery()}), "recovery": ctl.Recovery(recovery()),
 		"recovery-open": ctl.Recovery(open), "explain": ctl.Explanation(explained),
-		"explain-nothing": ctl.Explanation(wire.Explanation{Cluster: "shop", Sentence: "Nothing is wrong."}),
-		"empty":           ctl.Clusters(nil) + ctl.Recoveries(nil) + ctl.Tree(wire.Topology{Cluster: "new"}),
+		"recovery-of-nobody": ctl.Recovery(reinstated),
+		"explain-nothing":    ctl.Explanation(wire.Explanation{Cluster: "shop", Sentence: "Nothing is wrong.", Reason: "no-problem"}),
+		"explain-nothing-yet": ctl.Explanation(wire.Explanation{
+			Cluster: "shop", Sentence: "Nothing is wrong.", Reason: "no-problem", ReasonSentence: "Nothing is wrong.",
+			Blocks: explained.Blocks[:1],
+		}),
+		"empty": ctl.Clusters(nil) + ctl.Recoveries(nil) + ctl.Tree(wire.Topology{Cluster: "new"}),
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name, text) })
 	}

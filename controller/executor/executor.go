@@ -56,6 +56,8 @@ type run struct {
 	resumed bool
 	// withdrawn and fenced are what this execution has proved of the old master.
 	withdrawn, fenced bool
+	// acknowledging is how many replicas follow the winner and acknowledge.
+	acknowledging int
 	// touched is true once the winner of the present epoch may have been made
 	// writable.
 	touched    bool
@@ -81,8 +83,16 @@ func (e *Executor) Run(ctx context.Context, id string) (ledger.Recovery, error) 
 		journal: newJournal(e, id),
 		resumed: rec.Leader != e.cfg.Self || !rec.Winner.IsZero(),
 	}
-	r.sessions = newSessions(e.hands, r.lead, r.address)
+	// Leadership is asked for on the run's time: a server that used up its own
+	// deposes nobody.
+	r.sessions = newSessions(e.hands, func(context.Context) error { return r.lead(ctx) }, r.address)
 	defer r.sessions.closeAll()
+	if r.resumed {
+		// A controller that has just started may not have seen them yet.
+		r.looker.Look(ctx, r.members(), nil)
+	}
+	guard := r.guardOld(ctx)
+	defer func() { cancel(); guard.Wait() }()
 	r.touched = r.resumed && !rec.Winner.IsZero()
 	if rec.Leader != e.cfg.Self {
 		if err := e.propose(ctx, ledger.ResumeRecovery{Recovery: id, Leader: e.cfg.Self, At: e.cfg.Now()}); err != nil {
@@ -108,10 +118,7 @@ func (r *run) carryOut(ctx context.Context) error {
 		if err == nil || errors.Is(err, ErrDeposed) || ctx.Err() != nil || r.recovery().Announced {
 			return err
 		}
-		if rewinds == maxRewinds {
-			return fmt.Errorf("gave up after %d winners: %w", rewinds+1, err)
-		}
-		if rewound := r.rewind(ctx, err); rewound != nil {
+		if rewound := r.rewind(ctx, err, rewinds == maxRewinds); rewound != nil {
 			return rewound
 		}
 	}
@@ -149,14 +156,10 @@ func (r *run) step(ctx context.Context, name plan.Name) error {
 		outcome, note = ledger.StepFailed, err.Error()
 		err = fmt.Errorf("%s: %w", name, err)
 	}
-	ended := r.cfg.Now()
 	r.journal.record(ctx, ledger.Step{
 		Name: string(name), Subject: r.subject(name), Leader: r.cfg.Self,
-		StartedAt: begun, EndedAt: ended, Outcome: outcome, Note: note,
+		StartedAt: begun, EndedAt: r.cfg.Now(), Outcome: outcome, Note: note,
 	})
-	if r.cfg.OnStep != nil {
-		r.cfg.OnStep(r.recovery().Cluster, name.Phase(), ended.Sub(begun))
-	}
 	return err
 }
 

@@ -64,7 +64,7 @@ func TestPromoteNeedsTheBarrier(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.servers[key("m")].down = true
+			w.servers[key("m")].down, w.servers[key("m")].hung = c.dead, !c.dead
 			w.proxies = c.proxies
 			id := w.claim(ledger.Failover, func(cl *ledger.ClaimRecovery) { cl.OldProvenDead = c.dead })
 			rec, err := run(t, w, "c1", id)
@@ -193,5 +193,100 @@ func TestWinnerLost(t *testing.T) {
 	rec, err := run(t, w, "c1", id)
 	if err != nil || rec.Winner != key("b") || rec.Epoch.Number != 3 {
 		t.Fatalf("%v %+v", err, rec)
+	}
+}
+
+// A master that was gone at the claim and is back by the promotion holds it up,
+// where a proxy may still lead there and it cannot be fenced.
+func TestOldMasterBackBeforeThePromotion(t *testing.T) {
+	w := newWorld(t)
+	w.servers[key("m")].down = true
+	w.proxies = []routes.Receipt{{Receiver: "ha1", Answer: routes.Unknown, Err: errors.New("timeout")}}
+	id := w.claim(ledger.Failover, func(c *ledger.ClaimRecovery) { c.OldProvenDead = true })
+	w.before = func(effect string) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if effect == "detach a" { // the process was started again
+			w.servers[key("m")].down = false
+		}
+		if effect == "set-read-only m" || effect == "end-clients m" {
+			return errors.New("refused by the test")
+		}
+		return nil
+	}
+	rec, err := run(t, w, "c1", id)
+	if err != nil || rec.Outcome != ledger.Failed {
+		t.Fatalf("%v %s %s", err, rec.Outcome, rec.Message)
+	}
+	if got := w.writable(); slices.Contains(got, "a") {
+		t.Errorf("writable: %v", got)
+	}
+}
+
+// A winner that fails once keeps its place: nobody who holds less takes it.
+func TestOneHiccupDoesNotChangeTheWinner(t *testing.T) {
+	for _, effect := range []string{"detach a", "set-writable a"} {
+		w := newWorld(t)
+		w.servers[key("m")].down = true
+		id := w.claim(ledger.Failover, nil)
+		failed := false
+		w.before = func(e string) error {
+			if e == effect && !failed {
+				failed = true
+				return errors.New("a reply was lost")
+			}
+			return nil
+		}
+		rec, err := run(t, w, "c1", id)
+		if err != nil || rec.Outcome != ledger.Completed || rec.Winner != key("a") || rec.Epoch.Number != 2 {
+			t.Fatalf("%s: %v %+v", effect, err, rec)
+		}
+	}
+}
+
+// A winner that can never be made writable is given up for one that holds as
+// much, and for nobody who holds less, although it was detached meanwhile.
+func TestFormerWinnerStillCounts(t *testing.T) {
+	w := newWorld(t)
+	w.servers[key("m")].down = true
+	id := w.claim(ledger.Failover, nil)
+	w.before = func(e string) error {
+		if e == "set-writable a" {
+			return errors.New("broken by the test")
+		}
+		return nil
+	}
+	rec, err := run(t, w, "c1", id)
+	if err != nil || rec.Outcome != ledger.Failed {
+		t.Fatalf("%v %s %s", err, rec.Outcome, rec.Message)
+	}
+	if got := w.writable(); len(got) != 0 {
+		t.Errorf("writable: %v", got)
+	}
+}
+
+// A master that thaws while its recovery still runs is fenced at once.
+func TestOldMasterGuardedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.servers[key("m")].hung = true
+	id := w.claim(ledger.Failover, nil)
+	w.before = func(e string) error {
+		if e == "set-writable a" {
+			w.mu.Lock()
+			w.servers[key("m")].hung = false
+			w.mu.Unlock()
+			deadline := time.Now().Add(5 * time.Second)
+			for !slices.Equal(w.writable(), []string{}) && time.Now().Before(deadline) {
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+		return nil
+	}
+	rec, err := run(t, w, "c1", id)
+	if err != nil || rec.Outcome != ledger.Completed {
+		t.Fatalf("%v %s %s", err, rec.Outcome, rec.Message)
+	}
+	if got := w.writable(); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("writable: %v", got)
 	}
 }

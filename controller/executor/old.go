@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"switchyard/controller/topology"
@@ -18,21 +19,22 @@ const fenceTimeout = 150 * time.Millisecond
 
 // withdraw is the barrier: no proxy leads to the old master any more. A proxy
 // whose state is unknown is asked again until it answers, or until the old
-// master is known to be dead or fenced.
+// master is known to be dead.
 func (r *run) withdraw(ctx context.Context) (string, error) {
 	rec, table := r.recovery(), r.cluster().Routes()
 	table.Writer = nil
 	for deadline := r.cfg.Now().Add(r.cfg.RouteTimeout); ; {
 		confirmed, down, unknown := sortReceipts(r.proxies.Push(ctx, table))
-		if len(unknown) == 0 {
+		switch {
+		case len(unknown) == 0 && confirmed+len(down) == 0:
+			return "no proxy is configured for this cluster", nil
+		case len(unknown) == 0:
 			r.withdrawn = true
-			return fmt.Sprintf("%d proxies withdrew it%s", confirmed, downNote(down)), nil
-		}
-		if rec.OldProvenDead {
-			return fmt.Sprintf("%d proxies withdrew it; its process is gone, so these need not: %s",
-				confirmed, strings.Join(unknown, "; ")), nil
-		}
-		if !r.cfg.Now().Before(deadline) {
+			return fmt.Sprintf("withdrawn by %s%s", count(confirmed, "proxy", "proxies"), downNote(down)), nil
+		case r.gone(ctx):
+			return fmt.Sprintf("withdrawn by %s; its process is gone, so these need not yet: %s",
+				count(confirmed, "proxy", "proxies"), strings.Join(unknown, "; ")), nil
+		case !r.cfg.Now().Before(deadline):
 			return "", fmt.Errorf("proxies may still lead to %s: %s", rec.Old, strings.Join(unknown, "; "))
 		}
 		if err := r.lead(ctx); err != nil {
@@ -44,13 +46,20 @@ func (r *run) withdraw(ctx context.Context) (string, error) {
 	}
 }
 
+// gone reports whether the old master's process is gone now: what was true at
+// the claim may not be, where something restarts it.
+func (r *run) gone(ctx context.Context) bool {
+	old := r.recovery().Old
+	view := r.looker.Look(ctx, []topology.Key{old}, map[topology.Key]bool{old: true})
+	return view.Observations[old].Reach == topology.ReachRefused
+}
+
 // fence tries to make the old master read-only; a dead one cannot be reached.
 func (r *run) fence(ctx context.Context) (string, error) {
-	rec := r.recovery()
-	if rec.OldProvenDead {
+	if r.gone(ctx) {
 		return "not needed: its process is gone", nil
 	}
-	switch err := r.fenceServer(ctx, rec.Old, fenceTimeout); {
+	switch err := r.fenceServer(ctx, r.recovery().Old, fenceTimeout); {
 	case errors.Is(err, ErrDeposed):
 		return "", err
 	case err != nil:
@@ -58,6 +67,40 @@ func (r *run) fence(ctx context.Context) (string, error) {
 	}
 	r.fenced = true
 	return "it is read-only and its clients are gone", nil
+}
+
+// barred reports why nobody else may be made writable yet, or nothing.
+func (r *run) barred(ctx context.Context) error {
+	rec := r.recovery()
+	if rec.Winner == rec.Old || r.withdrawn || r.fenced || r.gone(ctx) {
+		return nil
+	}
+	return fmt.Errorf("the old master %s was neither withdrawn nor fenced, and its process is not gone", rec.Old)
+}
+
+// guardInterval is how often the old master is looked for while a recovery runs.
+const guardInterval = 200 * time.Millisecond
+
+// guardOld fences the old master whenever it comes back while the recovery
+// runs. The group ends with ctx.
+func (r *run) guardOld(ctx context.Context) *sync.WaitGroup {
+	var group sync.WaitGroup
+	group.Go(func() {
+		for sleep(ctx, guardInterval) == nil {
+			rec := r.recovery()
+			if rec.Kind != ledger.Failover || rec.Winner.IsZero() || rec.Winner == rec.Old {
+				continue
+			}
+			o := r.looker.Look(ctx, []topology.Key{rec.Old}, nil).Observations[rec.Old]
+			if o.Instance == nil || o.Instance.ReadOnly {
+				continue
+			}
+			err := r.fenceServer(ctx, rec.Old, 2*time.Second)
+			r.log.Warn("the old master came back writable during its recovery", "recovery", r.id,
+				"instance", rec.Old.String(), "fenced", err == nil, "error", err)
+		}
+	})
+	return &group
 }
 
 // demote is fence on a living master, where it must succeed.
@@ -84,7 +127,7 @@ const endTime = 2 * time.Second
 // acknowledgement.
 func Fence(ctx context.Context, s Session) error {
 	end := func() error {
-		ctx, cancel := context.WithTimeout(ctx, endTime)
+		ctx, cancel := context.WithTimeout(ctx, share(ctx))
 		defer cancel()
 		_, left, err := s.EndClients(ctx)
 		if err == nil && left > 0 {
@@ -94,14 +137,28 @@ func Fence(ctx context.Context, s Session) error {
 	}
 	first := end()
 	if err := s.SetReadOnly(ctx); err != nil {
-		return errors.Join(err, first)
+		if first != nil {
+			return fmt.Errorf("%w; and %w", err, first)
+		}
+		return err
 	}
 	return end()
 }
 
+// share is how long one attempt to end clients may take: a third of what there
+// is, so that read-only is tried in any case.
+func share(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return endTime
+	}
+	return min(endTime, time.Until(deadline)/3)
+}
+
 // rewind fences the winner that was lost and takes a new epoch. A failover
-// picks again; a switchover turns back to the old master.
-func (r *run) rewind(ctx context.Context, cause error) error {
+// picks again; a switchover turns back to the old master. The last time only
+// the fence is left to do.
+func (r *run) rewind(ctx context.Context, cause error, last bool) error {
 	rec := r.recovery()
 	switch {
 	case rec.Kind == ledger.Reinstate || rec.Undoing:
@@ -109,10 +166,13 @@ func (r *run) rewind(ctx context.Context, cause error) error {
 	case rec.Kind == ledger.Failover && rec.Winner.IsZero():
 		return cause
 	}
-	if !rec.Winner.IsZero() && r.touched {
+	if !rec.Winner.IsZero() && rec.Winner != rec.Old && r.touched {
 		if err := r.fenceLost(ctx, rec.Winner); err != nil {
 			return fmt.Errorf("%w; and %s, which may be writable, could not be fenced: %w", cause, rec.Winner, err)
 		}
+	}
+	if last {
+		return fmt.Errorf("gave up: %w", cause)
 	}
 	r.touched = false
 	return r.propose(ctx, ledger.Rewind{
@@ -146,6 +206,14 @@ func sortReceipts(receipts []routes.Receipt) (confirmed int, down, unknown []str
 		}
 	}
 	return confirmed, down, unknown
+}
+
+// count is "1 proxy", "2 proxies".
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func downNote(down []string) string {

@@ -82,6 +82,4 @@ type Config struct {
 	RouteTimeout time.Duration
 	// Now is the clock.
 	Now func() time.Time
-	// OnStep is told of every step that ended, for metrics.
-	OnStep func(cluster, phase string, took time.Duration)
 }

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,7 +57,7 @@ func (s *sessions) with(
 		}
 		session, err := s.hands.Open(ctx, s.address(k))
 		if err != nil {
-			return fmt.Errorf("%s: %w", k, err)
+			return at(k, err)
 		}
 		sl.session = session
 	}
@@ -64,9 +65,17 @@ func (s *sessions) with(
 		// The failure of the verb is what matters; the session is given up.
 		_ = sl.session.Close()
 		sl.session = nil
-		return fmt.Errorf("%s: %w", k, err)
+		return at(k, err)
 	}
 	return nil
+}
+
+// at names the server in an error that does not name it yet.
+func at(k topology.Key, err error) error {
+	if strings.Contains(err.Error(), k.String()) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", k, err)
 }
 
 func (s *sessions) closeAll() {

@@ -17,12 +17,6 @@ import (
 // verbTimeout bounds one quick change of one server.
 const verbTimeout = 3 * time.Second
 
-// candidates are the old master's direct replicas.
-func (r *run) candidates() []topology.Key {
-	rec := r.recovery()
-	return r.looker.Snapshot(rec.Cluster, rec.Old).Replicas(rec.Old)
-}
-
 // stopReceiving makes final what each replica has received. A replica that
 // cannot be reached is no candidate, and holds up nobody.
 func (r *run) stopReceiving(ctx context.Context) (string, error) {
@@ -30,8 +24,11 @@ func (r *run) stopReceiving(ctx context.Context) (string, error) {
 		return "not needed: the winner is chosen", nil
 	}
 	keys := r.candidates()
+	if len(keys) == 0 {
+		return "", errors.New("no replica of the old master is known here")
+	}
 	failed := r.each(keys, func(k topology.Key) error {
-		return r.sessions.with(ctx, k, time.Second, func(ctx context.Context, s Session) error {
+		return r.sessions.with(ctx, k, verbTimeout, func(ctx context.Context, s Session) error {
 			return s.StopReceiver(ctx)
 		})
 	})
@@ -63,9 +60,18 @@ func (r *run) pick(ctx context.Context) (string, error) {
 	if !rec.Winner.IsZero() {
 		return "already chosen: " + rec.WinnerReason, nil
 	}
-	choice, err := r.choose(ctx, rec)
-	if err != nil {
-		return "", err
+	// One look that is missed must not decide who is left out.
+	choice, err := candidate.Choice{}, error(nil)
+	for deadline := r.cfg.Now().Add(verbTimeout); ; {
+		if choice, err = r.choose(ctx, rec); err == nil {
+			break
+		}
+		if !r.cfg.Now().Before(deadline) {
+			return "", err
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return "", err
+		}
 	}
 	return choice.Reason, r.propose(ctx, ledger.ChooseWinner{
 		Recovery: r.id, Winner: choice.Key, Reason: choice.Reason, At: r.cfg.Now(),
@@ -83,7 +89,8 @@ func (r *run) choose(ctx context.Context, rec ledger.Recovery) (candidate.Choice
 	snap := r.looker.Snapshot(rec.Cluster, rec.Old)
 	snap.Views = []topology.View{r.looker.Look(ctx, keys, nil)}
 	snap.Taker = snap.Views[0].Observer
-	ranking := candidate.Rank(snap, rec.Old, r.policy)
+	snap.Outcasts = Outcasts(r.ledger.State(), rec.Cluster)
+	ranking := candidate.Rank(snap, rec.Old, Former(r.ledger.State(), rec.Cluster), r.policy)
 	if best, ok := ranking.Best(); ok {
 		return best, nil
 	}
@@ -134,80 +141,109 @@ func (r *run) catchUp(ctx context.Context) (string, error) {
 	return "it has applied all that the old master wrote", err
 }
 
-// semiSync says whether the winner is to wait for acknowledgements, and for
-// how many.
-func (r *run) semiSync() (bool, int) {
+// semiSync says whether the winner is to wait for acknowledgements, for how
+// many, and if not, why not.
+func (r *run) semiSync() (used bool, acks int, why string) {
 	if r.policy.SemiSync == policy.SemiSyncOff {
-		return false, 0
+		return false, 0, "semi_sync is off"
 	}
 	rec := r.recovery()
 	snap := r.looker.Snapshot(rec.Cluster, rec.Old)
-	used, count := r.policy.SemiSync == policy.SemiSyncOn, 1
+	used, acks = r.policy.SemiSync == policy.SemiSyncOn, 1
 	for k, s := range snap.Servers {
 		if s.Last == nil {
 			continue
 		}
 		if k == rec.Old && s.Last.SemiSync.SourceEnabled {
-			used, count = true, max(count, s.Last.SemiSync.WaitCount)
+			used, acks = true, max(acks, s.Last.SemiSync.WaitCount)
 		}
 		used = used || s.Last.SemiSync.ReplicaEnabled
 	}
-	if last := snap.Servers[rec.Winner].Last; r.policy.SemiSync == policy.SemiSyncAuto && last != nil && !last.SemiSync.Available {
-		return false, 0 // a server without the plugins serves rather than nobody
+	if !used {
+		return false, 0, "the cluster does not use semi-sync"
 	}
-	return used, count
+	if last := snap.Servers[rec.Winner].Last; r.policy.SemiSync == policy.SemiSyncAuto && last != nil && !last.SemiSync.Available {
+		return false, 0, "the winner has no semi-sync plugins"
+	}
+	return true, acks, ""
 }
 
 // acknowledgers repoints as many replicas as a commit on the winner will wait
 // for, so that the first write is not held up; the rest follow later.
 func (r *run) acknowledgers(ctx context.Context) (string, error) {
-	used, count := r.semiSync()
+	used, acks, why := r.semiSync()
 	if !used {
-		return "not needed: the cluster does not use semi-sync", nil
+		return "not needed: " + why, nil
 	}
-	winner, done := r.recovery().Winner, 0
+	winner := r.recovery().Winner
+	r.acknowledging = 0
 	var failed []failure
 	for _, k := range r.followers() {
-		if done == count {
+		if r.acknowledging == acks {
 			break
 		}
 		if err := r.follow(ctx, k, winner); err != nil {
 			failed = append(failed, failure{k, err})
 			continue
 		}
-		done++
+		r.acknowledging++
 	}
 	if err := deposedAmong(failed); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d of the %d replicas that a commit waits for follow the winner%s", done, count, suffix(failed)), nil
+	return fmt.Sprintf("%d of the %d that a commit waits for follow the winner%s", r.acknowledging, acks, suffix(failed)), nil
 }
+
+// attempts is how often a step on the winner is tried before it counts as lost:
+// changing the winner costs more than a reply that went missing.
+const attempts = 3
 
 // promote makes the winner writable: the one irreversible step. No other
 // server may be reachable through a proxy or writable by then.
 func (r *run) promote(ctx context.Context) (string, error) {
-	rec := r.recovery()
-	if rec.Winner != rec.Old && !r.withdrawn && !r.fenced && !rec.OldProvenDead {
-		return "", errors.New("the old master was neither withdrawn nor fenced nor proven dead")
+	used, acks, _ := r.semiSync()
+	note := "it is writable"
+	// A commit that waits for more than there are would never return. Where the
+	// operator has not said that it must, it waits for those there are.
+	if used && r.policy.SemiSync == policy.SemiSyncAuto && r.acknowledging < acks {
+		note = fmt.Sprintf("it is writable, and waits for %d acknowledgements instead of %d, as no more replicas can give them",
+			r.acknowledging, acks)
+		used, acks = r.acknowledging > 0, r.acknowledging
+	} else if used {
+		note = fmt.Sprintf("it is writable, and waits for %s", count(acks, "acknowledgement", "acknowledgements"))
 	}
-	used, count := r.semiSync()
+	var err error
+	for range attempts {
+		if err = r.promoteOnce(ctx, used, acks); err == nil || errors.Is(err, ErrDeposed) || ctx.Err() != nil {
+			break
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return "", err
+		}
+	}
+	return note, err
+}
+
+func (r *run) promoteOnce(ctx context.Context, used bool, acks int) error {
+	if err := r.barred(ctx); err != nil {
+		return err
+	}
 	r.touched = true
-	err := r.sessions.with(ctx, rec.Winner, 2*verbTimeout, func(ctx context.Context, s Session) error {
+	return r.sessions.with(ctx, r.recovery().Winner, 2*verbTimeout, func(ctx context.Context, s Session) error {
 		if err := s.Detach(ctx); err != nil {
 			return err
 		}
 		if used {
-			if err := s.SetSemiSync(ctx, SemiSync{Source: true, WaitCount: count}); err != nil {
+			if err := s.SetSemiSync(ctx, SemiSync{Source: true, WaitCount: acks}); err != nil {
 				return err
 			}
 		}
+		// What it took may have been long enough for the old master to come back.
+		if err := r.barred(ctx); err != nil {
+			return err
+		}
 		return s.SetWritable(ctx)
 	})
-	note := "it is writable"
-	if used {
-		note += fmt.Sprintf(", and waits for %d acknowledgements", count)
-	}
-	return note, err
 }
 
 type failure struct {

@@ -16,7 +16,13 @@ import (
 // announce commits the winner, proven writable, as the cluster's master.
 func (r *run) announce(ctx context.Context) (string, error) {
 	rec := r.recovery()
-	o := r.looker.Look(ctx, []topology.Key{rec.Winner}, nil).Observations[rec.Winner]
+	var o topology.Observation
+	for range attempts {
+		o = r.looker.Look(ctx, []topology.Key{rec.Winner}, nil).Observations[rec.Winner]
+		if o.Instance != nil {
+			break
+		}
+	}
 	switch {
 	case o.Instance == nil:
 		return "", fmt.Errorf("the winner does not answer: %s: %s", o.Reach, o.Error)
@@ -35,11 +41,11 @@ func (r *run) route(ctx context.Context) (string, error) {
 	for deadline := r.cfg.Now().Add(r.cfg.RouteTimeout); ; {
 		confirmed, down, unknown := sortReceipts(r.proxies.Push(ctx, table))
 		if len(unknown) == 0 {
-			return fmt.Sprintf("%d proxies lead to it%s", confirmed, downNote(down)), nil
+			return fmt.Sprintf("confirmed by %s%s", count(confirmed, "proxy", "proxies"), downNote(down)), nil
 		}
 		if !r.cfg.Now().Before(deadline) {
 			r.stragglers = unknown
-			return fmt.Sprintf("%d proxies lead to it; not yet: %s", confirmed, strings.Join(unknown, "; ")), nil
+			return fmt.Sprintf("confirmed by %s; not yet: %s", count(confirmed, "proxy", "proxies"), strings.Join(unknown, "; ")), nil
 		}
 		if err := r.lead(ctx); err != nil {
 			return "", err
@@ -55,24 +61,21 @@ func (r *run) route(ctx context.Context) (string, error) {
 func (r *run) publish(ctx context.Context) (string, error) {
 	confirmed, _, unknown := sortReceipts(r.consuls.Push(ctx, r.cluster().Routes()))
 	if len(unknown) == 0 {
-		return fmt.Sprintf("%d Consul datacenters name it", confirmed), nil
+		return fmt.Sprintf("named by %s", count(confirmed, "Consul datacenter", "Consul datacenters")), nil
 	}
-	return fmt.Sprintf("%d Consul datacenters name it; not reached: %s", confirmed, strings.Join(unknown, "; ")), nil
+	return fmt.Sprintf("named by %s; not reached: %s", count(confirmed, "Consul datacenter", "Consul datacenters"), strings.Join(unknown, "; ")), nil
 }
 
 // followers are the servers that are to replicate from the winner: the old
 // master's direct replicas, and the old master itself where it is known to live.
 func (r *run) followers() []topology.Key {
 	rec := r.recovery()
-	keys := r.looker.Snapshot(rec.Cluster, rec.Old).Replicas(rec.Old)
+	keys := r.candidates()
 	if !rec.Winner.IsZero() {
 		keys = append(keys, r.looker.Snapshot(rec.Cluster, rec.Winner).Replicas(rec.Winner)...)
 	}
 	if rec.Kind == ledger.Switchover || rec.Undoing {
 		keys = append(keys, rec.Old)
-		if !rec.Target.IsZero() {
-			keys = append(keys, rec.Target)
-		}
 	}
 	slices.SortFunc(keys, topology.Key.Compare)
 	keys = slices.Compact(keys)
@@ -99,12 +102,10 @@ func (r *run) follow(ctx context.Context, k, winner topology.Key) error {
 	if mine.Instance == nil {
 		return fmt.Errorf("%s does not answer: %s", k, mine.Reach)
 	}
-	used, _ := r.semiSync()
+	used, _, _ := r.semiSync()
 	return r.sessions.with(ctx, k, 10*time.Second, func(ctx context.Context, s Session) error {
-		if !mine.Instance.ReadOnly {
-			if err := s.SetReadOnly(ctx); err != nil {
-				return err
-			}
+		if err := s.SetReadOnly(ctx); err != nil {
+			return err
 		}
 		holds, err := r.holds(ctx, s, mine.Instance, winner)
 		if err != nil {
@@ -151,7 +152,7 @@ func (r *run) verify(ctx context.Context) (string, error) {
 		view := r.looker.Look(ctx, keys, nil)
 		problems := r.problems(rec, view)
 		if len(problems) == 0 {
-			return fmt.Sprintf("the winner is writable, and %d servers receive from it", len(keys)-1-len(r.lost)), nil
+			return fmt.Sprintf("the winner is writable, and %s from it", count(len(keys)-1-len(r.lost), "server receives", "servers receive")), nil
 		}
 		if !r.cfg.Now().Before(deadline) {
 			return "left to the loop: " + strings.Join(problems, "; "), nil

@@ -35,7 +35,8 @@ type world struct {
 
 type server struct {
 	topology.Instance
-	down bool
+	// down: nothing listens there; hung: it is frozen.
+	down, hung bool
 }
 
 func key(name string) topology.Key { return topology.Key{Host: name, Port: 3306} }
@@ -159,7 +160,10 @@ func (w *world) Look(_ context.Context, keys []topology.Key, _ map[topology.Key]
 	for _, k := range keys {
 		s := w.servers[k]
 		o := topology.Observation{Key: k, Reach: topology.ReachRefused}
-		if !s.down {
+		switch {
+		case s.hung:
+			o.Reach = topology.ReachHung
+		case !s.down:
 			i := s.Instance
 			o.Reach, o.Instance = topology.ReachOK, &i
 		}
@@ -186,8 +190,8 @@ func (w *world) Snapshot(cluster string, master topology.Key) topology.Snapshot 
 func (w *world) Open(_ context.Context, k topology.Key) (executor.Session, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.servers[k].down {
-		return nil, errors.New("connection refused")
+	if w.servers[k].down || w.servers[k].hung {
+		return nil, errors.New("no connection")
 	}
 	return &session{w, k}, nil
 }
@@ -210,7 +214,7 @@ func (s *session) do(effect string, change func(*server)) error {
 	}
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	if s.w.servers[s.k].down {
+	if s.w.servers[s.k].down || s.w.servers[s.k].hung {
 		return errors.New("connection lost")
 	}
 	s.w.trace = append(s.w.trace, effect)
@@ -227,7 +231,11 @@ func (s *session) StopReceiver(context.Context) error {
 }
 
 func (s *session) StartReplica(context.Context) error {
-	return s.do("start-replica", func(i *server) { i.Replication.IO = topology.ThreadRunning })
+	return s.do("start-replica", func(i *server) {
+		if i.Replication != nil {
+			i.Replication.IO = topology.ThreadRunning
+		}
+	})
 }
 
 func (s *session) WaitApplied(_ context.Context, set gtid.Set) error {

@@ -36,15 +36,18 @@ func (l *Loop) adoptOne(ctx context.Context, p Picture) error {
 		return nil
 	}
 	if _, known := state.Clusters[p.Name]; !known {
+		if len(p.Strangers) > 0 {
+			return fmt.Errorf("cluster %s is not adopted: its servers %v replicate from one that was never seen", p.Name, p.Strangers)
+		}
 		if len(p.Writable) != 1 {
-			return fmt.Errorf("its master is not clear: %d writable servers that replicate from nobody (%v), %d in all (%v)",
-				len(p.Writable), p.Writable, len(p.Roots), p.Roots)
+			return fmt.Errorf("cluster %s is not adopted: its master is not clear: %d writable servers that replicate from nobody (%v), %d in all (%v)",
+				p.Name, len(p.Writable), p.Writable, len(p.Roots), p.Roots)
 		}
 		master := p.Writable[0]
 		if err := l.ledger.Propose(ctx, ledger.AdoptMaster{
 			Cluster: p.Name, Master: master, UUID: p.UUIDs[master], At: l.cfg.Now(),
 		}); err != nil {
-			return fmt.Errorf("adopt: %w", err)
+			return fmt.Errorf("cluster %s is not adopted: %w", p.Name, err)
 		}
 		l.log.Info("adopted", "cluster", p.Name, "master", master.String())
 	}

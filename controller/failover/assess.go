@@ -2,11 +2,13 @@ package failover
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"switchyard/controller/analysis"
 	"switchyard/controller/candidate"
+	"switchyard/controller/executor"
 	"switchyard/controller/safety"
 	"switchyard/controller/topology"
 	"switchyard/store/ledger"
@@ -38,6 +40,11 @@ func (l *Loop) remembered(c ledger.Cluster) Assessment {
 func (l *Loop) look(ctx context.Context, c ledger.Cluster) Assessment {
 	a := Assessment{Cluster: c, Begun: l.cfg.Now(), Snapshot: l.observer.Snapshot(c.Name, c.Master)}
 	keys := append([]topology.Key{c.Master}, a.Snapshot.Replicas(c.Master)...)
+	for _, k := range executor.Former(l.ledger.State(), c.Name) {
+		if !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
 	var (
 		wg    sync.WaitGroup
 		views []topology.View
@@ -58,9 +65,10 @@ func (l *Loop) look(ctx context.Context, c ledger.Cluster) Assessment {
 }
 
 func (l *Loop) judge(a *Assessment) {
-	p := l.cfg.Policy(a.Cluster.Name)
+	p, state := l.cfg.Policy(a.Cluster.Name), l.ledger.State()
+	a.Snapshot.Outcasts = executor.Outcasts(state, a.Cluster.Name)
 	a.Finding = analysis.Analyze(a.Snapshot, p)
-	a.Ranking = candidate.Rank(a.Snapshot, a.Cluster.Master, p)
+	a.Ranking = candidate.Rank(a.Snapshot, a.Cluster.Master, executor.Former(state, a.Cluster.Name), p)
 	a.Verdict = safety.Judge(safety.Input{
 		Finding: a.Finding, Snapshot: a.Snapshot, Ranking: a.Ranking, Policy: p,
 		OpenRecovery: a.Cluster.Recovery, LastAutomatic: a.Cluster.LastAutomatic, Now: l.cfg.Now(),

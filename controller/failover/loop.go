@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"switchyard/controller/analysis"
 	"switchyard/controller/safety"
-	"switchyard/controller/topology"
 	"switchyard/store/ledger"
 )
 
@@ -17,6 +18,9 @@ const (
 	tick = time.Second
 	// suspectTick is how often a cluster is judged anew while something is wrong.
 	suspectTick = 200 * time.Millisecond
+	// retryPause is the least time between two failovers of which the first moved
+	// nothing for good: the anti-flap window counts those that did.
+	retryPause = 5 * time.Second
 	// deposedTick is how often servers that were deposed are looked for, so that
 	// one that thaws is fenced soon.
 	deposedTick = 200 * time.Millisecond
@@ -32,6 +36,10 @@ type Loop struct {
 	tender     Tender
 	suspicions <-chan Suspicion
 	log        *slog.Logger
+
+	// adopting is held while clusters are adopted, which may take seconds and
+	// must hold up no suspicion.
+	adopting sync.Mutex
 
 	mu      sync.Mutex
 	workers map[string]*worker
@@ -54,8 +62,15 @@ type worker struct {
 	// reinstateAfter keeps a reinstatement that failed from being tried at every
 	// turn, with a new epoch each time.
 	reinstateAfter time.Time
+	// failoverAfter does the same for a failover that failed.
+	failoverAfter time.Time
+	// tending is held by whoever acts on the cluster's servers: the tender of
+	// deposed ones gives way to a recovery.
+	tending sync.Mutex
+	giveWay atomic.Pointer[context.CancelFunc]
 	// said keeps a standing hold from being logged at every turn.
-	said string
+	saidMu sync.Mutex
+	said   map[string]string
 }
 
 // New returns the loop.
@@ -89,8 +104,11 @@ func (l *Loop) Run(ctx context.Context) error {
 				l.takeOver()
 			}
 		case <-ticker.C:
-			if l.ledger.IsLeader() {
-				l.adopt(ctx)
+			if l.ledger.IsLeader() && l.adopting.TryLock() {
+				wg.Go(func() {
+					defer l.adopting.Unlock()
+					l.adopt(ctx)
+				})
 			}
 		case s := <-l.suspicions:
 			l.mu.Lock()
@@ -117,7 +135,7 @@ func (l *Loop) learn(ctx context.Context, wg *sync.WaitGroup) {
 		if l.workers[name] != nil {
 			continue
 		}
-		w := &worker{Loop: l, name: name, suspect: make(chan Suspicion, 1), requests: make(chan request)}
+		w := &worker{Loop: l, name: name, suspect: make(chan Suspicion, 1), requests: make(chan request), said: map[string]string{}}
 		l.workers[name] = w
 		wg.Go(func() { w.run(ctx) })
 	}
@@ -145,8 +163,9 @@ func (w *worker) nudge(s Suspicion) {
 func (w *worker) run(ctx context.Context) {
 	next := time.NewTimer(0)
 	defer next.Stop()
-	deposed := time.NewTicker(deposedTick)
-	defer deposed.Stop()
+	var tender sync.WaitGroup
+	defer tender.Wait()
+	tender.Go(func() { w.tendDeposed(ctx) })
 	for {
 		var err error
 		wait := tick
@@ -159,11 +178,6 @@ func (w *worker) run(ctx context.Context) {
 			wait, err = w.turn(ctx, &s)
 		case <-next.C:
 			wait, err = w.turn(ctx, nil)
-		case <-deposed.C:
-			if w.ledger.IsLeader() && w.cluster().Recovery == "" {
-				w.say("deposed", w.tender.Deposed(ctx, w.cluster()))
-			}
-			continue
 		}
 		if err != nil && ctx.Err() == nil {
 			w.say("turn", err)
@@ -174,12 +188,64 @@ func (w *worker) run(ctx context.Context) {
 
 func (w *worker) cluster() ledger.Cluster { return w.ledger.State().Clusters[w.name] }
 
+// tendDeposed looks for servers that were deposed and came back, for as long as
+// no recovery is open.
+func (w *worker) tendDeposed(ctx context.Context) {
+	ticker := time.NewTicker(deposedTick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if !w.ledger.IsLeader() || w.cluster().Recovery != "" || !w.tending.TryLock() {
+			continue
+		}
+		tend, cancel := context.WithCancel(ctx)
+		w.giveWay.Store(&cancel)
+		// Looked at again: what was claimed a moment ago may have found nobody to
+		// tell to give way.
+		if c := w.cluster(); c.Recovery == "" {
+			if err := w.tender.Deposed(tend, c); tend.Err() == nil {
+				w.say("deposed", err)
+			}
+		}
+		w.giveWay.Store(nil)
+		cancel()
+		w.tending.Unlock()
+	}
+}
+
+// recover runs a recovery alone: whoever tends servers gives way to it.
+func (w *worker) recover(ctx context.Context, id string) (ledger.Recovery, error) {
+	if cancel := w.giveWay.Load(); cancel != nil {
+		(*cancel)()
+	}
+	w.tending.Lock()
+	defer w.tending.Unlock()
+	rec, err := w.recoverer.Run(ctx, id)
+	if err == nil && w.cfg.OnEnd != nil {
+		w.cfg.OnEnd(rec)
+	}
+	if err == nil && rec.Kind == ledger.Failover && rec.Outcome == ledger.Failed {
+		w.failoverAfter = w.cfg.Now().Add(retryPause)
+	}
+	return rec, err
+}
+
 // say logs a failure of the loop once for as long as it stays the same.
 func (w *worker) say(where string, err error) {
-	if err == nil || w.said == where+err.Error() {
+	w.saidMu.Lock()
+	defer w.saidMu.Unlock()
+	if err == nil {
+		delete(w.said, where)
 		return
 	}
-	w.said = where + err.Error()
+	if w.said[where] == err.Error() {
+		return
+	}
+	w.said[where] = err.Error()
 	w.log.Warn("will be tried again", "cluster", w.name, "op", where, "error", err)
 }
 
@@ -202,7 +268,7 @@ func (w *worker) turn(ctx context.Context, s *Suspicion) (time.Duration, error) 
 	}
 	if s == nil && a.Verdict.Code == safety.NoProblem {
 		w.note(a)
-		return tick, w.tender.Strays(ctx, c, a.Snapshot)
+		return tick, w.strays(ctx, c, a)
 	}
 	noticed := w.cfg.Now()
 	if s != nil {
@@ -211,6 +277,8 @@ func (w *worker) turn(ctx context.Context, s *Suspicion) (time.Duration, error) 
 	a = w.insist(ctx, c)
 	w.note(a)
 	switch {
+	case a.Verdict.Act && w.cfg.Now().Before(w.failoverAfter):
+		return suspectTick, nil
 	case a.Verdict.Act:
 		return tick, w.failover(ctx, a, noticed)
 	case a.Verdict.Code == safety.NoProblem:
@@ -220,6 +288,16 @@ func (w *worker) turn(ctx context.Context, s *Suspicion) (time.Duration, error) 
 	}
 }
 
+// strays has members that follow a deposed server repointed, unless the tender
+// of deposed ones is at work.
+func (w *worker) strays(ctx context.Context, c ledger.Cluster, a Assessment) error {
+	if !w.tending.TryLock() {
+		return nil
+	}
+	defer w.tending.Unlock()
+	return w.tender.Strays(ctx, c, a.Snapshot)
+}
+
 // note remembers an assessment, and logs a verdict when it changes.
 func (w *worker) note(a Assessment) {
 	w.lastMu.Lock()
@@ -227,6 +305,9 @@ func (w *worker) note(a Assessment) {
 	w.last = a
 	w.lastMu.Unlock()
 	if before.Code != a.Verdict.Code || before.Act != a.Verdict.Act {
+		if w.cfg.OnHold != nil && !a.Verdict.Act && a.Verdict.Code != safety.NoProblem {
+			w.cfg.OnHold(w.name, string(a.Verdict.Code))
+		}
 		w.log.Info("judged", "cluster", w.name, "finding", a.Finding.Kind, "act", a.Verdict.Act,
 			"code", a.Verdict.Code, "reason", a.Verdict.Reason)
 	}
@@ -236,7 +317,7 @@ func (w *worker) note(a Assessment) {
 func (w *worker) failover(ctx context.Context, a Assessment, noticed time.Time) error {
 	claim := w.claim(a, ledger.Failover)
 	claim.Automatic, claim.AntiFlap = true, w.cfg.Policy(w.name).AntiFlap
-	claim.OldProvenDead = provenDead(a)
+	claim.OldProvenDead = analysis.ProvenDead(a.Snapshot)
 	claim.Evidence = append([]string{a.Verdict.Reason}, a.Finding.Evidence...)
 	return w.carryOut(ctx, claim, []ledger.Step{
 		{Name: "notice", StartedAt: noticed, EndedAt: a.Begun},
@@ -264,14 +345,11 @@ func (w *worker) carryOut(ctx context.Context, claim ledger.ClaimRecovery, befor
 	before = append(before, ledger.Step{Name: "claim", StartedAt: begun, EndedAt: w.cfg.Now()})
 	for i := range before {
 		before[i].Leader, before[i].Subject, before[i].Outcome = w.cfg.Self, claim.Old, ledger.StepDone
-		if w.cfg.OnPhase != nil {
-			w.cfg.OnPhase(w.name, before[i].Name, before[i].EndedAt.Sub(before[i].StartedAt))
-		}
 	}
 	w.log.Info("recovery claimed", "cluster", w.name, "recovery", id, "kind", claim.RecoveryKind,
 		"finding", claim.Finding, "evidence", claim.Evidence)
 	journal := w.ledger.ProposeAsync(ctx, ledger.RecordSteps{Recovery: id, Steps: before})
-	_, err := w.recoverer.Run(ctx, id)
+	_, err := w.recover(ctx, id)
 	return errors.Join(err, <-journal)
 }
 
@@ -285,18 +363,6 @@ func (w *worker) resume(ctx context.Context, c ledger.Cluster) error {
 	if c = w.cluster(); c.Recovery == "" {
 		return nil
 	}
-	_, err := w.recoverer.Run(ctx, c.Recovery)
+	_, err := w.recover(ctx, c.Recovery)
 	return err
-}
-
-// provenDead reports whether the old master's process is known to be gone: a
-// majority of the controllers was refused by its living host.
-func provenDead(a Assessment) bool {
-	refused := 0
-	for _, v := range a.Snapshot.Views {
-		if v.Observations[a.Cluster.Master].Reach == topology.ReachRefused {
-			refused++
-		}
-	}
-	return refused > 0 && refused == len(a.Snapshot.Views)
 }

@@ -106,15 +106,23 @@ func (w *worker) serve(ctx context.Context, req request) answer {
 	return answer{recovery: rec}
 }
 
-// recoveryOf is the id of the newest recovery of a cluster.
+// recoveryOf is the id of the newest recovery of a cluster, by its epoch: the
+// clocks of two leaders may differ.
 func recoveryOf(s ledger.State, cluster string) string {
 	var newest ledger.Recovery
 	for _, r := range s.Recoveries {
-		if r.Cluster == cluster && (newest.ID == "" || r.StartedAt.After(newest.StartedAt)) {
+		if r.Cluster == cluster && (newest.ID == "" || r.Epoch.Compare(newest.Epoch) > 0) {
 			newest = r
 		}
 	}
 	return newest.ID
+}
+
+func (w *worker) unknown() []string {
+	if w.cfg.Unknown == nil {
+		return nil
+	}
+	return w.cfg.Unknown(w.name)
 }
 
 // target chooses whom to switch to, or refuses, before anything is moved, what
@@ -126,6 +134,9 @@ func (w *worker) target(ctx context.Context, c ledger.Cluster, a Assessment, to 
 		return none, &Refusal{"this controller does not lead"}
 	case c.Recovery != "":
 		return none, &Refusal{fmt.Sprintf("recovery %s has not ended", c.Recovery)}
+	case len(w.unknown()) > 0:
+		return none, &Refusal{fmt.Sprintf("these proxies do not answer: %s; everybody would wait for them with nobody served",
+			strings.Join(w.unknown(), ", "))}
 	case to == c.Master:
 		return none, &Refusal{fmt.Sprintf("%s is the master already", to)}
 	}

@@ -40,6 +40,8 @@ type Observer interface {
 type Picture struct {
 	Name    string
 	Servers []topology.Key
+	// Strangers are its servers that replicate from one nobody has ever seen.
+	Strangers []topology.Key
 	// Roots are its servers that replicate from nobody and answer; Writable are
 	// those of them that accept writes.
 	Roots, Writable []topology.Key
@@ -80,6 +82,11 @@ type Config struct {
 	Policy func(cluster string) policy.Cluster
 	// Now is the clock.
 	Now func() time.Time
-	// OnPhase is told how long the phases before the claim took.
-	OnPhase func(cluster, phase string, took time.Duration)
+	// Unknown names the proxies of a cluster that are neither known to follow
+	// their table nor known not to run; nil where nobody can say.
+	Unknown func(cluster string) []string
+	// OnEnd is told of each recovery that ended here.
+	OnEnd func(ledger.Recovery)
+	// OnHold is told when a verdict becomes a hold, and why.
+	OnHold func(cluster, code string)
 }

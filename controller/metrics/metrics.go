@@ -16,11 +16,12 @@ import (
 // Metrics counts what happens, and reads what is, when it is asked.
 type Metrics struct {
 	registry *prometheus.Registry
-	phases   *prometheus.HistogramVec
-	totals   *prometheus.HistogramVec
-	probes   *prometheus.HistogramVec
-	holds    *prometheus.CounterVec
-	log      *slog.Logger
+	// phases are of failovers only, recoveries of all kinds.
+	phases     *prometheus.HistogramVec
+	recoveries *prometheus.HistogramVec
+	probes     *prometheus.HistogramVec
+	holds      *prometheus.CounterVec
+	log        *slog.Logger
 }
 
 // failoverBuckets are dense around the budget of a failover: 150 ms at the
@@ -36,11 +37,11 @@ func New(read func() State, log *slog.Logger) (*Metrics, error) {
 		registry: prometheus.NewRegistry(),
 		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "switchyard_failover_phase_seconds", Buckets: failoverBuckets(),
-			Help: "How long each phase of a recovery took.",
+			Help: "How long each phase of a failover took.",
 		}, []string{"cluster", "phase"}),
-		totals: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "switchyard_failover_total_seconds", Buckets: failoverBuckets(),
-			Help: "How long a whole recovery took, from the first sign to the last confirmation.",
+		recoveries: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "switchyard_recovery_seconds", Buckets: failoverBuckets(),
+			Help: "How long whole recoveries took, by their kind and outcome.",
 		}, []string{"cluster", "kind", "outcome"}),
 		probes: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "switchyard_probe_seconds",
@@ -49,12 +50,12 @@ func New(read func() State, log *slog.Logger) (*Metrics, error) {
 		}, []string{"result"}),
 		holds: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "switchyard_holds_total",
-			Help: "How often a finding was held back, by the reason.",
+			Help: "How often the judgement on a cluster became a hold, by the reason.",
 		}, []string{"cluster", "reason"}),
 		log: log,
 	}
 	for _, c := range []prometheus.Collector{
-		m.phases, m.totals, m.probes, m.holds, newStateCollector(read),
+		m.phases, m.recoveries, m.probes, m.holds, newStateCollector(read),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := m.registry.Register(c); err != nil {
@@ -64,15 +65,16 @@ func New(read func() State, log *slog.Logger) (*Metrics, error) {
 	return m, nil
 }
 
-// ObservePhase records how long one phase of a recovery took.
+// ObservePhase records how long one phase of a failover took, all of its steps
+// together.
 func (m *Metrics) ObservePhase(cluster, phase string, took time.Duration) {
 	m.phases.WithLabelValues(label(cluster), label(phase)).Observe(took.Seconds())
 }
 
-// ObserveRecovery records how long a whole recovery of a kind took, and how it
-// ended.
+// ObserveRecovery records how long a whole recovery of any kind took, and how
+// it ended.
 func (m *Metrics) ObserveRecovery(cluster, kind, outcome string, took time.Duration) {
-	m.totals.WithLabelValues(label(cluster), label(kind), label(outcome)).Observe(took.Seconds())
+	m.recoveries.WithLabelValues(label(cluster), label(kind), label(outcome)).Observe(took.Seconds())
 }
 
 // ObserveProbe records how long a probe took, and whether it read the server.
@@ -84,7 +86,8 @@ func (m *Metrics) ObserveProbe(took time.Duration, ok bool) {
 	m.probes.WithLabelValues(result).Observe(took.Seconds())
 }
 
-// CountHold records that a finding was held back for a named reason.
+// CountHold records that the judgement on a cluster has become to hold, for a
+// named reason.
 func (m *Metrics) CountHold(cluster, reason string) {
 	m.holds.WithLabelValues(label(cluster), label(reason)).Inc()
 }

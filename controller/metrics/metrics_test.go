@@ -87,15 +87,17 @@ func TestObservationsAreCounted(t *testing.T) {
 	m.ObservePhase("main", "notice", 3*time.Millisecond)
 	m.ObservePhase("main", "notice", 40*time.Millisecond)
 	m.ObserveRecovery("main", "failover", "completed", 140*time.Millisecond)
+	m.ObserveRecovery("main", "switchover", "undone", 2*time.Second)
 	m.ObserveProbe(2*time.Millisecond, true)
 	m.ObserveProbe(time.Second, false)
-	m.CountHold("main", "anti_flap")
+	m.CountHold("main", "anti-flap")
 	want(t, scrape(t, m),
 		`switchyard_failover_phase_seconds_bucket{cluster="main",phase="notice",le="0.005"} 1`,
 		`switchyard_failover_phase_seconds_count{cluster="main",phase="notice"} 2`,
-		`switchyard_failover_total_seconds_bucket{cluster="main",kind="failover",outcome="completed",le="0.15"} 1`,
+		`switchyard_recovery_seconds_bucket{cluster="main",kind="failover",outcome="completed",le="0.15"} 1`,
+		`switchyard_recovery_seconds_sum{cluster="main",kind="switchover",outcome="undone"} 2`,
 		`switchyard_probe_seconds_count{result="ok"} 1`, `switchyard_probe_seconds_count{result="failed"} 1`,
-		`switchyard_holds_total{cluster="main",reason="anti_flap"} 1`)
+		`switchyard_holds_total{cluster="main",reason="anti-flap"} 1`)
 }
 
 func TestOddStateDoesNotHideTheRest(t *testing.T) {

@@ -57,6 +57,8 @@ type Config struct {
 	// how long one probe may take (1 s).
 	ProbeInterval time.Duration
 	ProbeTimeout  time.Duration
+	// ConnectTimeout is how long the prober takes at most to connect (2 s).
+	ConnectTimeout time.Duration
 	// UrgentTimeout is how long one server may take in a Look (500 ms).
 	UrgentTimeout time.Duration
 	// SuspectAfter is after how long an unanswered probe of a master is
@@ -82,6 +84,7 @@ func (c Config) withDefaults() Config {
 	}
 	set(&c.ProbeInterval, time.Second)
 	set(&c.ProbeTimeout, time.Second)
+	set(&c.ConnectTimeout, 2*time.Second)
 	set(&c.UrgentTimeout, 500*time.Millisecond)
 	set(&c.SuspectAfter, 400*time.Millisecond)
 	set(&c.StallSuspicion, time.Second)
@@ -236,7 +239,8 @@ func (o *Observer) learn(key topology.Key) *server {
 
 // SetMaster says whom the ledger names as a cluster's master. A tripwire is
 // held on it from now on, and on nobody else in the cluster; the zero key is
-// for none.
+// for none. If that is a change, all servers of the cluster are probed at once:
+// what was read of them before shows two writable ones, or none.
 func (o *Observer) SetMaster(cluster string, key topology.Key) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -245,6 +249,7 @@ func (o *Observer) SetMaster(cluster string, key topology.Key) {
 		if old != nil {
 			old.depose()
 			delete(o.masters, cluster)
+			o.kick(cluster)
 			o.changed()
 		}
 		return
@@ -262,5 +267,21 @@ func (o *Observer) SetMaster(cluster string, key topology.Key) {
 	s.masterOf, s.remembered = cluster, cluster
 	o.masters[cluster] = s
 	o.clusters = nil
+	o.kick(cluster)
 	o.changed()
+}
+
+// kick makes the loops of a cluster's servers probe them now, or again at once
+// where a probe is under way. The lock is held.
+func (o *Observer) kick(cluster string) {
+	of, _ := o.assigned()
+	for _, s := range o.servers {
+		if of[s.key] != cluster && s.remembered != cluster {
+			continue
+		}
+		select {
+		case s.kick <- struct{}{}:
+		default: // it is about to be probed
+		}
+	}
 }

@@ -129,6 +129,7 @@ func TestServersOfTheLedgerAreThereUnseen(t *testing.T) {
 		if o, _ := s.Sight(k("db1")); o.Reach != topology.ReachUnresolved || o.Error == "" {
 			t.Errorf("sight of the master: %+v", o)
 		}
+		pass(3 * time.Second)
 		if p := strings.Join(v.Problems(), "\n"); !strings.Contains(p, "no tripwire on this master: cannot be armed") {
 			t.Errorf("problems %q", p)
 		}

@@ -207,13 +207,13 @@ func (o *Observer) Problems() []string {
 		}
 	}
 	for _, key := range o.keys() {
-		out = append(out, o.servers[key].problems(replicasOf[key])...)
+		out = append(out, o.servers[key].problems(replicasOf[key], o.now())...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
-func (s *server) problems(replicas []string) []string {
+func (s *server) problems(replicas []string, now time.Time) []string {
 	var out []string
 	if s.failures > 0 {
 		failure := fmt.Sprintf("%s: %s: %s", s.key, s.seen.Reach, s.seen.Error)
@@ -227,8 +227,8 @@ func (s *server) problems(replicas []string) []string {
 			out = append(out, fmt.Sprintf("%s: %s", s.key, remark))
 		}
 	}
-	if s.masterOf != "" && s.unarmed != "" {
-		out = append(out, fmt.Sprintf("%s: no tripwire on this master: %s", s.key, s.unarmed))
+	if s.masterOf != "" && s.unarmed.why != "" && now.Sub(s.unarmed.since) > unarmedLimit {
+		out = append(out, fmt.Sprintf("%s: no tripwire on this master: %s", s.key, s.unarmed.why))
 	}
 	return out
 }

@@ -70,20 +70,32 @@ func (o *Observer) watch(ctx context.Context, s *server) {
 	o.tidy(ctx, s)
 	phase := time.NewTimer(rand.N(o.cfg.ProbeInterval))
 	defer phase.Stop()
-	select {
-	case <-ctx.Done():
+	if !o.await(ctx, s, phase.C) {
 		return
-	case <-phase.C:
 	}
 	ticker := time.NewTicker(o.cfg.ProbeInterval)
 	defer ticker.Stop()
 	for {
 		o.probe(ctx, s)
 		o.tidy(ctx, s)
+		if !o.await(ctx, s, ticker.C) {
+			return
+		}
+	}
+}
+
+// await waits for the next probe's turn, and probes out of turn when it is
+// kicked. It is false once ctx ended.
+func (o *Observer) await(ctx context.Context, s *server, turn <-chan time.Time) bool {
+	for {
 		select {
 		case <-ctx.Done():
-			return
-		case <-ticker.C:
+			return false
+		case <-turn:
+			return true
+		case <-s.kick:
+			o.probe(ctx, s)
+			o.tidy(ctx, s)
 		}
 	}
 }

@@ -23,6 +23,8 @@ type server struct {
 
 	// kept is taken by whoever uses the kept connection.
 	kept chan struct{}
+	// kick makes its loop probe it at once.
+	kick chan struct{}
 	// answered wakes the tripwire when a probe has succeeded.
 	answered chan struct{}
 
@@ -38,19 +40,27 @@ type server struct {
 	troubled bool
 
 	// trip is how the tripwire last ended; armed is since when the present one
-	// is tried or held, zero for none; unarmed is why it could not be.
+	// is tried or held, zero for none; unarmed is why there is none.
 	trip    topology.TripEnd
 	armed   time.Time
-	unarmed string
+	unarmed unarmed
+}
+
+// unarmed is why a tripwire could not be armed lately, and since when it is
+// tried in vain; zero if it is not.
+type unarmed struct {
+	why   string
+	since time.Time
 }
 
 func newServer(key topology.Key) *server {
-	return &server{key: key, address: key, kept: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
+	return &server{key: key, address: key, kept: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		answered: make(chan struct{}, 1)}
 }
 
 // depose forgets what only a master has.
 func (s *server) depose() {
-	s.masterOf, s.trip, s.unarmed = "", topology.TripEnd{}, ""
+	s.masterOf, s.trip, s.unarmed = "", topology.TripEnd{}, unarmed{}
 }
 
 // same reports whether two pictures are of one server, though its names may

@@ -21,14 +21,24 @@ const (
 	longestPause  = 2 * time.Second
 )
 
+// armSlack is what arming may take beside the connection; unarmedLimit is for
+// how long a master may be without a tripwire before that is a problem.
+const (
+	armSlack     = 500 * time.Millisecond
+	unarmedLimit = 3 * time.Second
+)
+
 // holdTripwire keeps a tripwire on a master until its context ends.
 func (o *Observer) holdTripwire(ctx context.Context, s *server) {
 	pause := shortestPause
 	for ctx.Err() == nil {
-		address := o.arm(s)
+		address, since := o.arm(s)
 		started := time.Now()
+		// A Hold that is armed blocks, and does not say that it is.
+		holds := time.AfterFunc(o.cfg.ConnectTimeout+armSlack, func() { o.holds(s, since) })
 		end, err := o.prober.Hold(ctx, address)
-		o.disarm(s, err)
+		holds.Stop()
+		o.disarm(ctx, s, since, err)
 		if ctx.Err() != nil {
 			return
 		}
@@ -43,19 +53,38 @@ func (o *Observer) holdTripwire(ctx context.Context, s *server) {
 	}
 }
 
-func (o *Observer) arm(s *server) topology.Key {
+func (o *Observer) arm(s *server) (address topology.Key, since time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s.armed = o.now()
-	return s.address
+	return s.address, s.armed
 }
 
-func (o *Observer) disarm(s *server, err error) {
+// holds notes that a tripwire is armed, if it is still the present one.
+func (o *Observer) holds(s *server, since time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.armed, s.unarmed = time.Time{}, ""
-	if err != nil {
-		s.unarmed = err.Error()
+	if s.armed.Equal(since) {
+		s.unarmed = unarmed{}
+	}
+}
+
+// disarm notes the end of the tripwire that was tried or held since then. What
+// ended because it is wanted no more says nothing of the server.
+func (o *Observer) disarm(ctx context.Context, s *server, since time.Time, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s.armed.Equal(since) {
+		s.armed = time.Time{}
+	}
+	switch {
+	case ctx.Err() != nil:
+	case err == nil:
+		s.unarmed = unarmed{}
+	case s.unarmed.why == "":
+		s.unarmed = unarmed{why: err.Error(), since: since}
+	default:
+		s.unarmed.why = err.Error()
 	}
 }
 

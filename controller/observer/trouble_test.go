@@ -317,3 +317,82 @@ func TestProbesAreCounted(t *testing.T) {
 }
 
 var _ observer.Prober = (*world)(nil)
+
+func TestAMasterWithoutATripwireIsReportedWhileItLasts(t *testing.T) {
+	mastered(t, trio(), func(t *testing.T, v *watching) {
+		reported := func() string {
+			for _, p := range v.Problems() {
+				if strings.Contains(p, "no tripwire") {
+					return p
+				}
+			}
+			return ""
+		}
+		v.change("db1", func(s *pretend) { s.refuseHold = true })
+		v.servers[k("db1")].trip <- topology.TripEnd{Kind: topology.TripBroken}
+		for start := time.Now(); time.Since(start) < 3*time.Second; pass(100 * time.Millisecond) {
+			if p := reported(); p != "" {
+				t.Fatalf("after %s: %q", time.Since(start), p)
+			}
+		}
+		pass(500 * time.Millisecond)
+		if p := reported(); p != "db1:3306: no tripwire on this master: cannot be armed" {
+			t.Errorf("problem %q", p)
+		}
+		v.change("db1", func(s *pretend) { s.refuseHold = false })
+		pass(5 * time.Second) // a pause, and what arming may take
+		if p := reported(); p != "" || len(v.held()) != 1 {
+			t.Errorf("tripwires on %v, and yet %q", v.held(), p)
+		}
+		// One that is wanted no more ended by our own will.
+		v.SetMaster("main", k("db2"))
+		pass(time.Second)
+		v.SetMaster("main", k("db1"))
+		for range 50 {
+			pass(100 * time.Millisecond)
+			if p := reported(); p != "" {
+				t.Fatalf("problem %q", p)
+			}
+		}
+	})
+}
+
+func TestPicturesAreRenewedWhenTheMasterChanges(t *testing.T) {
+	mastered(t, trio(), func(t *testing.T, v *watching) {
+		names := []string{"db1", "db2", "db3"}
+		counts := func() (n []int) {
+			for _, name := range names {
+				n = append(n, len(v.callsTo(name)))
+			}
+			return n
+		}
+		v.change("db1", func(s *pretend) { s.instance.ReadOnly = true })
+		v.change("db2", func(s *pretend) { s.instance.ReadOnly = false })
+		v.change("db3", func(s *pretend) { s.instance.ServerID = 33 })
+		before := counts()
+		v.SetMaster("main", k("db2"))
+		pass(5 * time.Millisecond)
+		now := counts()
+		for n, name := range names {
+			if now[n] == before[n] || now[n] > before[n]+2 {
+				t.Errorf("%s was probed %d times, want once, or twice by chance", name, now[n]-before[n])
+			}
+		}
+		snapshot := v.Snapshot("main", k("db2"))
+		old, _ := snapshot.Sight(k("db1"))
+		master, _ := snapshot.Sight(k("db2"))
+		other, _ := snapshot.Sight(k("db3"))
+		if !old.Instance.ReadOnly || master.Instance.ReadOnly || other.Instance.ServerID != 33 {
+			t.Errorf("old pictures: %+v, %+v, %+v", old.Instance, master.Instance, other.Instance)
+		}
+		for range 50 { // the same master is no change
+			v.SetMaster("main", k("db2"))
+			pass(time.Millisecond)
+		}
+		for n, again := range counts() {
+			if again > now[n]+1 {
+				t.Errorf("%s was probed %d times in 50 ms", names[n], again-now[n])
+			}
+		}
+	})
+}

@@ -80,7 +80,9 @@ func Build(kind ledger.Kind, undoing, announced bool) Plan {
 	case kind == ledger.Switchover:
 		head = []Stage{{Pick}, {Withdraw}, {Demote}, {CatchUp}, {Acknowledgers}, {Promote}}
 	default:
-		head = []Stage{{Withdraw, Fence, StopReceiving}, {Pick}, {WaitApplied}, {Acknowledgers}, {Promote}}
+		// The fence comes after the proxies: ending a client's connection can make
+		// a commit visible that waits for its acknowledgement.
+		head = []Stage{{Withdraw, StopReceiving}, {Fence}, {Pick}, {WaitApplied}, {Acknowledgers}, {Promote}}
 	}
 	return Plan{Stages: slices.Concat(head, []Stage{{Announce}}, tail)}
 }

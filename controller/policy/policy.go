@@ -91,6 +91,8 @@ type Cluster struct {
 	CutOff CutOff
 	// SemiSync is how new masters are set up.
 	SemiSync SemiSync
+	// Proxies is how many managed proxies lead to the cluster's writer.
+	Proxies int
 }
 
 // Rule returns the promotion rule of k.

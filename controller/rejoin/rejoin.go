@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -51,19 +50,36 @@ type Rejoiner struct {
 
 	mu sync.Mutex
 	// stuck says why servers could not be brought back when last tried.
-	stuck map[topology.Key]string
+	stuck map[topology.Key]trouble
 }
+
+type trouble struct {
+	why string
+	at  time.Time
+}
+
+// forgetAfter is how long what could not be done is told of. It is tried again
+// more often than that, unless another controller leads by now or somebody else
+// has put the server right.
+const forgetAfter = 30 * time.Second
 
 // New returns a rejoiner.
 func New(cfg Config, l Ledger, looker Looker, hands executor.Hands, log *slog.Logger) *Rejoiner {
-	return &Rejoiner{cfg: cfg, ledger: l, looker: looker, hands: hands, log: log, stuck: map[topology.Key]string{}}
+	return &Rejoiner{cfg: cfg, ledger: l, looker: looker, hands: hands, log: log, stuck: map[topology.Key]trouble{}}
 }
 
 // Problems says, in order, which servers could not be brought back, and why.
 func (r *Rejoiner) Problems() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Sorted(maps.Values(r.stuck))
+	var out []string
+	for _, t := range r.stuck {
+		if r.cfg.Now().Sub(t.at) < forgetAfter {
+			out = append(out, t.why)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // note remembers how the last attempt on a server ended.
@@ -72,7 +88,7 @@ func (r *Rejoiner) note(k topology.Key, err error) error {
 	defer r.mu.Unlock()
 	delete(r.stuck, k)
 	if err != nil {
-		r.stuck[k] = err.Error()
+		r.stuck[k] = trouble{why: err.Error(), at: r.cfg.Now()}
 	}
 	return err
 }
@@ -135,8 +151,8 @@ func (r *Rejoiner) Strays(ctx context.Context, c ledger.Cluster, snap topology.S
 func (r *Rejoiner) tend(ctx context.Context, c ledger.Cluster, k topology.Key, i *topology.Instance) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	standing := r.ledger.State().Servers[k]
-	if standing.Standing == ledger.Quarantined && i.ReadOnly {
+	standing := r.ledger.State().Servers[k].Standing
+	if standing == ledger.Quarantined && closed(i) && !r.cured(ctx, c, i) {
 		return nil
 	}
 	if err := r.ledger.VerifyLeader(ctx); err != nil {
@@ -149,11 +165,27 @@ func (r *Rejoiner) tend(ctx context.Context, c ledger.Cluster, k topology.Key, i
 	defer func() { _ = session.Close() }()
 	if !i.ReadOnly {
 		r.log.Warn("a deposed master is writable: fencing it", "cluster", c.Name, "instance", k.String())
+	}
+	// Also where it is read-only already: clients that pass that may be left, and
+	// what waits for an acknowledgement must not get one when it becomes a replica.
+	if standing != ledger.Member || !i.ReadOnly {
 		if err := executor.Fence(ctx, session); err != nil {
-			return fmt.Errorf("fence %s, which was deposed and is writable: %w", k, err)
+			return fmt.Errorf("fence %s, which was deposed: %w", k, err)
 		}
 	}
 	return r.compare(ctx, c, k, session)
+}
+
+// closed reports whether a server holds all users that it can hold.
+func closed(i *topology.Instance) bool {
+	return i.ReadOnly && (i.SuperReadOnly || !i.CanSuperReadOnly)
+}
+
+// cured reports whether a quarantined server holds nothing extra any more, as
+// after it was rebuilt.
+func (r *Rejoiner) cured(ctx context.Context, c ledger.Cluster, i *topology.Instance) bool {
+	theirs := r.looker.Look(ctx, []topology.Key{c.Master}, nil).Observations[c.Master].Instance
+	return theirs != nil && theirs.Executed.Contains(i.Executed)
 }
 
 // compare rejoins a fenced server as a replica, or quarantines it with the list
@@ -172,7 +204,7 @@ func (r *Rejoiner) compare(ctx context.Context, c ledger.Cluster, k topology.Key
 		r.log.Warn("quarantined: it holds transactions that the cluster lacks",
 			"cluster", c.Name, "instance", k.String(), "extra", extra.String())
 		return r.ledger.Propose(ctx, ledger.SetStanding{
-			Server: k, Standing: ledger.Quarantined, Extra: extra.String(), At: r.cfg.Now(),
+			Server: k, Standing: ledger.Quarantined, Extra: listed(extra.String()), At: r.cfg.Now(),
 		})
 	}
 	if err := r.ledger.VerifyLeader(ctx); err != nil {
@@ -191,4 +223,14 @@ func (r *Rejoiner) compare(ctx context.Context, c ledger.Cluster, k topology.Key
 		return nil
 	}
 	return r.ledger.Propose(ctx, ledger.SetStanding{Server: k, Standing: ledger.Member, At: r.cfg.Now()})
+}
+
+// listed keeps what is remembered of extra transactions short enough for the
+// ledger; the server itself has the rest.
+func listed(extra string) string {
+	const limit = 16 << 10
+	if len(extra) > limit {
+		return extra[:limit] + "..."
+	}
+	return extra
 }

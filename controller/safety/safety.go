@@ -44,6 +44,9 @@ const (
 	ObserversDisagree Code = "observers-disagree"
 	// MasterCutOff: not even the master's host answers; it may live, cut off.
 	MasterCutOff Code = "master-cut-off"
+	// NoProxies: the master is not proven dead, and there is no managed proxy to
+	// withdraw it from.
+	NoProxies Code = "no-proxies"
 	// IncomparableGTID: two replicas each hold what the other lacks.
 	IncomparableGTID Code = "incomparable-gtid"
 	// AheadNotPromotable: who holds the most may not be promoted.
@@ -67,7 +70,7 @@ type Input struct {
 	Policy   policy.Cluster
 	// OpenRecovery is the id of the cluster's open recovery, if any.
 	OpenRecovery string
-	// LastAutomatic is when the last automatic master recovery ended.
+	// LastAutomatic is when the last automatic failover that announced a master ended.
 	LastAutomatic time.Time
 	Now           time.Time
 }
@@ -138,7 +141,9 @@ func byHistory(in Input) (Verdict, bool) {
 	if in.LastAutomatic.IsZero() || in.Policy.AntiFlap <= 0 {
 		return Verdict{}, false
 	}
-	if until := in.LastAutomatic.Add(in.Policy.AntiFlap); in.Now.Before(until) {
+	// A distance of more than the window, either way, is a clock that jumped.
+	until := in.LastAutomatic.Add(in.Policy.AntiFlap)
+	if in.Now.Before(until) && in.LastAutomatic.Sub(in.Now) < in.Policy.AntiFlap {
 		return hold(AntiFlap, "the last automatic recovery ended at %s; the next one may begin at %s",
 			in.LastAutomatic.UTC().Format(time.RFC3339), until.UTC().Format(time.RFC3339))
 	}
@@ -157,6 +162,9 @@ func byWitnesses(in Input) (Verdict, bool) {
 	case in.Policy.CutOff != policy.CutOffFailover && !hostAnswers(in.Snapshot):
 		return hold(MasterCutOff, "not even the host of %s answers: it may live, cut off, and serve who is cut off with it "+
 			"(recovery.cut_off is hold)", in.Snapshot.Master)
+	case in.Policy.CutOff != policy.CutOffFailover && in.Policy.Proxies == 0 && !analysis.ProvenDead(in.Snapshot):
+		return hold(NoProxies, "%s is not proven dead, and no managed proxy leads to it that could be withdrawn: "+
+			"its clients would go on there if it came back (recovery.cut_off is hold)", in.Snapshot.Master)
 	}
 	return Verdict{}, false
 }

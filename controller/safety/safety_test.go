@@ -38,13 +38,13 @@ func judge(t *testing.T, w world) safety.Verdict {
 	}
 	p := policy.Cluster{
 		Recover: true, Controllers: 3, MinStall: 1500 * time.Millisecond, RestartGrace: 5 * time.Second,
-		AntiFlap: 10 * time.Minute, CutOff: policy.CutOffHold, Rules: map[topology.Key]policy.Rule{},
+		Proxies: 1, AntiFlap: 10 * time.Minute, CutOff: policy.CutOffHold, Rules: map[topology.Key]policy.Rule{},
 	}
 	if w.policy != nil {
 		w.policy(&p)
 	}
 	in := safety.Input{
-		Finding: analysis.Analyze(s, p), Snapshot: s, Ranking: candidate.Rank(s, s.Master, p), Policy: p, Now: sketch.Start,
+		Finding: analysis.Analyze(s, p), Snapshot: s, Ranking: candidate.Rank(s, s.Master, nil, p), Policy: p, Now: sketch.Start,
 	}
 	if w.input != nil {
 		w.input(&in)
@@ -88,6 +88,9 @@ func TestHoldsAndItsTwinActs(t *testing.T) {
 		{safety.AntiFlap,
 			world{text: dead, input: func(in *safety.Input) { in.LastAutomatic = sketch.Start.Add(-9 * time.Minute) }},
 			world{text: dead, input: func(in *safety.Input) { in.LastAutomatic = sketch.Start.Add(-10 * time.Minute) }}},
+		{safety.AntiFlap, // a clock that jumped back a little
+			world{text: dead, input: func(in *safety.Input) { in.LastAutomatic = sketch.Start.Add(time.Minute) }},
+			world{text: dead, input: func(in *safety.Input) { in.LastAutomatic = sketch.Start.Add(time.Hour) }}},
 		{safety.NoWitnessMajority,
 			world{text: dead, policy: func(p *policy.Cluster) { p.Controllers = 7 }},
 			world{text: dead, policy: func(p *policy.Cluster) { p.Controllers = 5 }}},
@@ -98,6 +101,12 @@ func TestHoldsAndItsTwinActs(t *testing.T) {
 			text:   strings.ReplaceAll(dead, "m=refused", "m=timeout"),
 			policy: func(p *policy.Cluster) { p.CutOff = policy.CutOffFailover },
 		}},
+		{safety.NoProxies,
+			world{text: strings.ReplaceAll(dead, "m=refused", "m=hung"), policy: func(p *policy.Cluster) { p.Proxies = 0 }},
+			world{text: strings.ReplaceAll(dead, "m=refused", "m=hung")}},
+		{safety.NoProxies,
+			world{text: strings.ReplaceAll(dead, "m=refused", "m=hung"), policy: func(p *policy.Cluster) { p.Proxies = 0 }},
+			world{text: dead, policy: func(p *policy.Cluster) { p.Proxies = 0 }}},
 		{safety.IncomparableGTID,
 			world{text: strings.NewReplacer("r1 <m exec=0-1-100", "r1 <m exec=0-1-100,0-8-101",
 				"r2 <m exec=0-1-100", "r2 <m exec=0-1-100,0-9-101").Replace(dead)},

@@ -36,6 +36,7 @@ type Instance struct {
 
 	ReadOnly          bool
 	SuperReadOnly     bool // always false where the server does not know it
+	CanSuperReadOnly  bool // the server knows super_read_only
 	LogBin            bool
 	LogReplicaUpdates bool
 	BinlogFormat      string // ROW, MIXED or STATEMENT

@@ -19,6 +19,9 @@ type Snapshot struct {
 	// Servers has every known server of the cluster, its last good picture
 	// included, however old.
 	Servers map[Key]Server
+	// Outcasts are servers in no good standing (deposed, quarantined), and why:
+	// they are no candidates.
+	Outcasts map[Key]string
 	// Views are what the controllers see, the taker's first.
 	Views []View
 }

@@ -12,7 +12,7 @@ import (
 func Command() *cobra.Command {
 	options := Options{}
 	c := &cobra.Command{
-		Use: "demo", Args: cobra.NoArgs, Short: "Fail over real servers on loopback, and tell how it went",
+		Use: "demo", Args: ctl.Arguments(), Short: "Fail over real servers on loopback, and tell how it went",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := options.Validate(); err != nil {
 				return ctl.NewUsageError(err)

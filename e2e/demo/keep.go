@@ -2,9 +2,12 @@ package demo
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
+	"switchyard/controller/adminapi/wire"
+	"switchyard/controller/topology"
 	"switchyard/e2e/site"
 	"switchyard/e2e/stack"
 	"switchyard/e2e/workload"
@@ -19,6 +22,8 @@ const (
 	keepRate = 100
 	// worthTelling is the shortest outage that is reported while playing.
 	worthTelling = 100 * time.Millisecond
+	// longOutage is how long an outage that has not ended goes untold.
+	longOutage = 5 * time.Second
 )
 
 // keep leaves everything running until ctx ends, which is its ordinary end. The application writes on, outages are
@@ -43,33 +48,100 @@ func (d *demo) tend(ctx context.Context, app *workload.Workload) {
 	ticker := time.NewTicker(250 * time.Millisecond)
 	defer ticker.Stop()
 	dead := map[*stack.Server]time.Time{}
-	told := time.Now()
+	gaps := &gaps{since: time.Now()}
+	standings := standings{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			told = d.outages(app, told)
+			if ctx.Err() != nil {
+				return // The end of the demo is no server's death.
+			}
+			if news := gaps.look(app.Acked(), time.Now()); news != "" {
+				d.progress("%s", news)
+			}
+			app.Forget(gaps.since)
 			for _, server := range d.site.Servers() {
 				d.revive(ctx, server, dead)
+			}
+			for _, news := range standings.look(d.nodes(ctx)) {
+				d.progress("%s", news)
 			}
 		}
 	}
 }
 
-// outages tells of gaps that have ended, and returns from when on the next look has to be.
-func (d *demo) outages(app *workload.Workload, since time.Time) time.Time {
-	writes := app.Acked()
-	if len(writes) == 0 {
-		return since
+// nodes are the servers as the controllers see them: none while whoever plays with the demo has left no controller
+// that answers.
+func (d *demo) nodes(ctx context.Context) []wire.Node {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	t, err := d.topology(ctx)
+	if err != nil {
+		return nil
 	}
-	last := writes[len(writes)-1].Ack
-	gap := workload.LongestGap(writes, since, last)
-	if !gap.Open && gap.Length() > worthTelling {
-		d.progress("nothing was acknowledged for %s", milliseconds(gap.Length()))
+	return t.Nodes
+}
+
+// gaps finds outages in what is acknowledged.
+type gaps struct {
+	// since is the last acknowledgement that was looked at.
+	since time.Time
+	// open is true when an outage that has not ended was told.
+	open bool
+}
+
+// look returns what is to be told of the writes since the last look.
+func (g *gaps) look(writes []workload.Write, now time.Time) string {
+	if len(writes) > 0 && writes[len(writes)-1].Ack.After(g.since) {
+		last := writes[len(writes)-1].Ack
+		gap := workload.LongestGap(writes, g.since, last)
+		g.since, g.open = last, false
+		if gap.Length() > worthTelling {
+			return fmt.Sprintf("nothing was acknowledged for %s", milliseconds(gap.Length()))
+		}
+		return ""
 	}
-	app.Forget(last)
-	return last
+	if g.open || now.Sub(g.since) <= longOutage {
+		return ""
+	}
+	g.open = true
+	return fmt.Sprintf("nothing has been acknowledged for %s, and nothing is yet: switchyard explain %s says why", longOutage,
+		site.ClusterName)
+}
+
+// standings is what each server was last seen to be.
+type standings map[topology.Key]standing
+
+type standing struct {
+	role wire.Role
+	told bool
+}
+
+// look returns what is to be told: only what is true of servers that answer, and once.
+func (s standings) look(nodes []wire.Node) (news []string) {
+	for _, n := range nodes {
+		before := s[n.Key]
+		if n.Status == wire.NodeUnreachable || n.Status == wire.NodeUnchecked {
+			s[n.Key] = standing{n.Role, before.told && before.role == n.Role}
+			continue
+		}
+		s[n.Key] = standing{n.Role, true}
+		if before.told && before.role == n.Role {
+			continue
+		}
+		switch {
+		case n.Role == wire.RoleDeposed:
+			news = append(news, fmt.Sprintf("%s is a former master, and waits to be rejoined", n.Key))
+		case n.Role == wire.RoleQuarantined:
+			news = append(news, fmt.Sprintf("%s is quarantined and stays out: it has transactions that the master lacks (%s)", n.Key,
+				n.Errant))
+		case before.role == wire.RoleDeposed || before.role == wire.RoleQuarantined:
+			news = append(news, fmt.Sprintf("%s is a %s again", n.Key, n.Role))
+		}
+	}
+	return news
 }
 
 // revive starts a server that somebody killed.
@@ -84,14 +156,15 @@ func (d *demo) revive(ctx context.Context, server *stack.Server, dead map[*stack
 		dead[server] = time.Now()
 		d.progress("%s is dead; it is started again in %s", server.Key(), comeBack)
 	case time.Since(since) >= comeBack:
-		delete(dead, server)
 		if err := server.Start(ctx); err != nil {
 			if ctx.Err() == nil {
-				d.progress("%s does not start: %v", server.Key(), err)
+				d.progress("%s does not start; the next attempt is in %s: %v", server.Key(), comeBack, err)
 			}
+			dead[server] = time.Now()
 			return
 		}
-		d.progress("%s is back (pid %d), read-only, and waits to be rejoined", server.Key(), server.Pid())
+		delete(dead, server)
+		d.progress("%s is back (pid %d), read-only", server.Key(), server.Pid())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"time"
 
@@ -27,14 +28,15 @@ type Result struct {
 	// Lost counts the acknowledged writes that the new master does not have.
 	Lost int `json:"lost"`
 	// WritesPerSecond is the rate before the fault.
-	WritesPerSecond float64            `json:"writes_per_second"`
-	PhasesMS        map[string]float64 `json:"phases_ms"`
-	RecoveryID      string             `json:"recovery"`
-	Outcome         string             `json:"outcome"`
-	EpochBefore     string             `json:"epoch_before"`
-	EpochAfter      string             `json:"epoch_after"`
-	OldMaster       string             `json:"old_master"`
-	NewMaster       string             `json:"new_master"`
+	WritesPerSecond float64 `json:"writes_per_second"`
+	// PhasesMS are the recovery's phases; notice is all of the time from the fault until somebody looked.
+	PhasesMS    map[string]float64 `json:"phases_ms"`
+	RecoveryID  string             `json:"recovery"`
+	Outcome     string             `json:"outcome"`
+	EpochBefore string             `json:"epoch_before"`
+	EpochAfter  string             `json:"epoch_after"`
+	OldMaster   string             `json:"old_master"`
+	NewMaster   string             `json:"new_master"`
 	// DualWritableMS is how long more than one server was writable for somebody who asked it directly.
 	DualWritableMS float64  `json:"dual_writable_ms"`
 	Violations     []string `json:"violations"`
@@ -74,7 +76,7 @@ func (d *demo) reckon(ctx context.Context, run *trial.Trial, a act) (Result, err
 	result := Result{
 		Flavor: d.options.Flavor, Fault: d.options.Fault, SemiSync: d.options.SemiSync,
 		OutageMS: inMilliseconds(report.Outage), Acked: report.Acked, Lost: len(report.Lost), WritesPerSecond: run.Rate,
-		PhasesMS: a.recovery.Phases, RecoveryID: a.recovery.ID, Outcome: string(a.recovery.Outcome),
+		PhasesMS: a.phases(), RecoveryID: a.recovery.ID, Outcome: string(a.recovery.Outcome),
 		EpochBefore: a.recovery.EpochBefore.String(), EpochAfter: a.recovery.Epoch.String(),
 		OldMaster: a.recovery.Old.String(), NewMaster: a.recovery.Winner.String(),
 		DualWritableMS: inMilliseconds(report.Verdict.DualWritableTime()),
@@ -108,6 +110,22 @@ func (d *demo) settledTopology(ctx context.Context, old *stack.Server) (after wi
 		d.progress("%v", waited)
 	}
 	return after, err
+}
+
+// phases are the recovery's own, but for notice: a controller counts it from its first suspicion, and what the
+// application waits for begins with the fault.
+func (a act) phases() map[string]float64 {
+	phases := maps.Clone(a.recovery.Phases)
+	var looked time.Time
+	for _, step := range a.recovery.Steps {
+		if step.Name != "notice" && (looked.IsZero() || step.StartedAt.Before(looked)) {
+			looked = step.StartedAt
+		}
+	}
+	if !looked.IsZero() {
+		phases["notice"] = max(0, inMilliseconds(looked.Sub(a.at)))
+	}
+	return phases
 }
 
 func (d *demo) tell(a act, after wire.Topology, result Result, verdict invariants.Verdict) {
@@ -152,5 +170,5 @@ func (d *demo) timeline(a act, verdict invariants.Verdict) {
 	for _, s := range verdict.Switches {
 		d.print("%10s %10s  %s\n", offset(s.FirstAck.Sub(a.at)), "", "the first write that the new master acknowledged")
 	}
-	d.phases(r.Phases)
+	d.phases(a.phases())
 }

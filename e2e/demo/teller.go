@@ -5,8 +5,9 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"time"
+
+	"switchyard/controller/ctl"
 )
 
 // teller writes the story. The first failure to write is kept and ends the demo with an error.
@@ -31,20 +32,8 @@ func (t *teller) heading(text string) { t.print("\n== %s\n", text) }
 
 // phases prints the phases in the order in which a recovery goes through them.
 func (t *teller) phases(phases map[string]float64) {
-	order := []string{"notice", "see", "agree", "claim", "withdraw", "pick", "apply", "promote", "announce", "follow-up"}
-	place := func(name string) int {
-		if i := slices.Index(order, name); i >= 0 {
-			return i
-		}
-		return len(order)
-	}
-	names := slices.SortedFunc(maps.Keys(phases), func(a, b string) int {
-		if place(a) != place(b) {
-			return place(a) - place(b)
-		}
-		return strings.Compare(a, b)
-	})
-	t.print("\nphases:")
+	names := slices.SortedFunc(maps.Keys(phases), ctl.ComparePhases)
+	t.print("\nphases, notice being from the fault on:")
 	for _, name := range names {
 		t.print("  %s %.0f ms", name, phases[name])
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -95,8 +96,9 @@ func (s *Stack) prepareServer(name string, flavor Flavor, inst install, host, op
 		return nil, fmt.Errorf("the socket's path %s has more than %d characters: set TMPDIR to a shorter directory",
 			socket, socketLimit)
 	}
+	// A MariaDB that starts deletes the temporary tables of all who share its directory for them.
 	process, err := s.prepare(ProcessSpec{
-		Name: name, Path: inst.argv[0], Env: inst.env,
+		Name: name, Path: inst.argv[0], Env: append(slices.Clone(inst.env), "TMPDIR="+filepath.Join(s.dir, name)),
 		Args:  append(inst.argv[1:len(inst.argv):len(inst.argv)], "--defaults-file="+filepath.Join(s.dir, name, "my.cnf")),
 		Files: map[string]string{"my.cnf": options},
 	})

@@ -157,7 +157,12 @@ func initialise(ctx context.Context, flavor Flavor, inst install, dir string) er
 		cmd = exec.CommandContext(ctx, inst.argv[0], append(inst.argv[1:len(inst.argv):len(inst.argv)], args...)...)
 		cmd.Stdin = strings.NewReader(script)
 	}
-	cmd.Env = append(os.Environ(), inst.env...)
+	own, err := os.MkdirTemp("", "switchyard-init-")
+	if err != nil {
+		return fmt.Errorf("make a directory for temporary tables: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(own) }() // what is left there is nobody's
+	cmd.Env = append(append(os.Environ(), inst.env...), "TMPDIR="+own)
 	output, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w; it said:\n%s", err, lastLines(strings.TrimSpace(string(output)), 15))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +22,10 @@ type talk struct {
 	conn   net.Conn
 	reader *bufio.Reader
 	stop   func() bool
+	// deadline is the context's. Nothing is sent after it: whoever gave it may
+	// count on that, even if this process was stopped for a while, and its
+	// timers have yet to run.
+	deadline time.Time
 	// greeted is true once HAProxy was asked to keep the connection open.
 	greeted bool
 }
@@ -44,6 +49,13 @@ func dial(ctx context.Context, target haproxy.Target) (*talk, error) {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	t := &talk{conn: conn, reader: bufio.NewReader(conn)}
+	if deadline, ok := ctx.Deadline(); ok {
+		t.deadline = deadline
+		if err := conn.SetDeadline(deadline); err != nil {
+			_ = conn.Close()
+			return nil, fmt.Errorf("set the deadline: %w", err)
+		}
+	}
 	// The end of the context ends whatever read or write is under way.
 	t.stop = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	return t, nil
@@ -62,7 +74,7 @@ func (t *talk) exchange(ctx context.Context, commands ...string) ([]string, erro
 	if !t.greeted {
 		lines = append([]string{"prompt"}, commands...)
 	}
-	if _, err := t.conn.Write([]byte(strings.Join(lines, "\n") + "\n")); err != nil {
+	if err := t.send(strings.Join(lines, "\n") + "\n"); err != nil {
 		return nil, fmt.Errorf("send %q: %w", commands, cause(ctx, err))
 	}
 	answers := make([]string, 0, len(lines))
@@ -83,10 +95,21 @@ func (t *talk) exchange(ctx context.Context, commands ...string) ([]string, erro
 	return answers, nil
 }
 
+func (t *talk) send(text string) error {
+	if !t.deadline.IsZero() && !time.Now().Before(t.deadline) {
+		return context.DeadlineExceeded
+	}
+	_, err := t.conn.Write([]byte(text))
+	return err
+}
+
 // cause prefers the reason why a connection was broken off to what that did.
 func cause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return context.DeadlineExceeded // the connection's timer ran before the context's
 	}
 	return err
 }

@@ -173,6 +173,19 @@ func answered(proof routes.Proof, err error) (routes.Answer, string, error) {
 	return routes.Confirmed, proof.String(), nil
 }
 
+// Unknown returns the names of the cluster's proxies that, when last looked at,
+// neither followed their table nor were proven not to run; in the order of the
+// proxies. One that was not looked at yet is among them.
+func (f *Fleet) Unknown(cluster string) []string {
+	var names []string
+	for _, status := range f.Status() {
+		if status.Cluster == cluster && !status.Holds && !status.Down {
+			names = append(names, status.Name)
+		}
+	}
+	return names
+}
+
 // Status returns what is known of each proxy, in their order.
 func (f *Fleet) Status() []ProxyStatus {
 	status := make([]ProxyStatus, len(f.members))

@@ -32,13 +32,10 @@ func (f *Fleet) Run(ctx context.Context) error {
 // round begins a look at every proxy that is due. A proxy that hangs holds up
 // nobody but itself.
 func (f *Fleet) round(ctx context.Context, looks *sync.WaitGroup) {
-	tables := make(map[string]routes.Table)
-	for _, table := range f.ledger.Tables() {
-		tables[table.Cluster] = table
-	}
+	known := f.tables()
 	var due []*member
 	for _, m := range f.members {
-		if _, known := tables[m.proxy.Cluster()]; known && m.begin() {
+		if _, ok := known[m.proxy.Cluster()]; ok && m.begin() {
 			due = append(due, m)
 		}
 	}
@@ -47,19 +44,34 @@ func (f *Fleet) round(ctx context.Context, looks *sync.WaitGroup) {
 	}
 	// One verification for the round; a repair asks again.
 	leads := f.leads(ctx)
+	// What was read before that may be older than what another leader sent.
+	tables := f.tables()
 	for _, m := range due {
 		if leads != nil {
 			m.release()
 			continue
 		}
+		table, ok := tables[m.proxy.Cluster()]
+		if !ok {
+			m.end(0)
+			continue
+		}
 		looks.Go(func() {
-			err := f.keep(ctx, m, tables[m.proxy.Cluster()])
+			err := f.keep(ctx, m, table)
 			m.end(f.pause(m, err))
 			if err != nil && ctx.Err() == nil {
 				f.log.Debug("A proxy does not follow yet.", "proxy", m.proxy.Name(), "error", err)
 			}
 		})
 	}
+}
+
+func (f *Fleet) tables() map[string]routes.Table {
+	tables := make(map[string]routes.Table)
+	for _, table := range f.ledger.Tables() {
+		tables[table.Cluster] = table
+	}
+	return tables
 }
 
 // keep is one look at one proxy, with its repair, and the record of it.
@@ -94,7 +106,7 @@ func (f *Fleet) look(ctx context.Context, m *member, table routes.Table) error {
 	if err == nil && !proof.Holds {
 		proof, err = f.repair(ctx, m, table, before)
 	}
-	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
+	if err != nil && (errors.Is(context.Cause(ctx), errInterrupted) || errors.Is(err, ErrOlder)) {
 		return nil
 	}
 	m.note(table, proof, err)
@@ -105,6 +117,11 @@ func (f *Fleet) look(ctx context.Context, m *member, table routes.Table) error {
 func (f *Fleet) repair(ctx context.Context, m *member, table routes.Table, before ProxyStatus) (routes.Proof, error) {
 	if err := f.leads(ctx); err != nil {
 		return routes.Proof{}, err
+	}
+	// The leadership may have been lost and won again since the round began.
+	if now, ok := f.tables()[table.Cluster]; !ok || now.Newer(table) {
+		return routes.Proof{}, fmt.Errorf("%w: the ledger has moved on from epoch %s revision %d", ErrOlder, table.Epoch,
+			table.Revision)
 	}
 	if before.Holds && before.Epoch == table.Epoch && before.Revision == table.Revision {
 		f.log.Warn("A proxy left its route without having been told; it is put back.", "proxy", m.proxy.Name(),
@@ -147,7 +164,8 @@ func (m *member) release() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.busy = false
-	m.status.Reachable, m.status.Holds, m.status.LastError = false, false, "this controller does not lead, and does not look"
+	m.status.Reachable, m.status.Down, m.status.Holds = false, false, false
+	m.status.LastError = "this controller does not lead, and does not look"
 }
 
 func (m *member) setInterrupt(interrupt context.CancelCauseFunc) {

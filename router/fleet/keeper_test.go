@@ -220,3 +220,75 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+// TestKeeperReadsTheLedgerOnceItLeads: until its leadership is verified, what
+// this controller sees of the ledger may be older than what the last leader sent.
+func TestKeeperReadsTheLedgerOnceItLeads(t *testing.T) {
+	for name, late := range map[string]int{"in the round": 1, "before the repair": 2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				proxy, _ := memory("p1")
+				read, first := proxy.read, routes.Table{}
+				proxy.read = func(ctx context.Context, table routes.Table) (routes.Proof, error) {
+					if first.Cluster == "" {
+						first = table
+					}
+					return read(ctx, table)
+				}
+				ledger, asked := newBook(table(1, 1)), 0
+				ledger.leads = func() error {
+					if asked++; asked == late {
+						ledger.table = table(2, 1)
+					}
+					return nil
+				}
+				f := newFleet(t, ledger, proxy)
+				run(t, f, 2*time.Second)
+				if got := proxy.tables(); len(got) != 1 || got[0].Epoch.Number != 2 {
+					t.Errorf("told %v, want the newer table and nothing else", got)
+				}
+				if want := uint64(3 - late); first.Epoch.Number != want {
+					t.Errorf("first compared with epoch %s", first.Epoch)
+				}
+				if got := ledger.confirmations(); !slices.Equal(got, []string{"p1 1.2/1"}) {
+					t.Errorf("confirmed %v", got)
+				}
+			})
+		})
+	}
+}
+
+func TestUnknownProxies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		good, _ := memory("good")
+		ledger := newBook(table(1, 1))
+		f := newFleet(t, ledger, good, &pretend{name: "hung", apply: hangs, read: hangs},
+			&pretend{name: "dead", apply: dead, read: dead},
+			&pretend{name: "liar", apply: func(context.Context, routes.Table) (routes.Proof, error) { return routes.Proof{}, nil },
+				read: func(context.Context, routes.Table) (routes.Proof, error) { return routes.Proof{}, nil }})
+		if got := f.Unknown("shop"); !slices.Equal(got, []string{"good", "hung", "dead", "liar"}) {
+			t.Errorf("before the first look: %v", got)
+		}
+		run(t, f, 2*time.Second)
+		if got := f.Unknown("shop"); !slices.Equal(got, []string{"hung", "liar"}) {
+			t.Errorf("unknown: %v", got)
+		}
+		if got := f.Unknown("other"); len(got) != 0 {
+			t.Errorf("of another cluster: %v", got)
+		}
+		for _, status := range f.Status() {
+			if status.Down != (status.Name == "dead") {
+				t.Errorf("status %+v", status)
+			}
+		}
+		f.Push(t.Context(), table(2, 1))
+		if got := f.Unknown("shop"); !slices.Equal(got, []string{"hung", "liar"}) {
+			t.Errorf("after a push: %v", got)
+		}
+		ledger.set(func(b *book) { b.leads = func() error { return errors.New("deposed") } })
+		run(t, f, 5*time.Second)
+		if got := f.Unknown("shop"); len(got) != 4 {
+			t.Errorf("who does not lead knows of %v only that they are unknown", got)
+		}
+	})
+}

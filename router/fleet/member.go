@@ -16,6 +16,8 @@ type ProxyStatus struct {
 	Cluster string
 	// Reachable is true while the proxy answers.
 	Reachable bool
+	// Down is true where it was last seen to be proven not to run.
+	Down bool
 	// Holds is true while it was last seen to follow Epoch and Revision, which
 	// are of the newest table that it ever confirmed, at ConfirmedAt.
 	Holds       bool
@@ -99,6 +101,7 @@ func (m *member) note(table routes.Table, proof routes.Proof, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.status.Reachable = err == nil
+	m.status.Down = errors.Is(err, routes.ErrNotRunning)
 	m.status.Holds = err == nil && proof.Holds
 	m.status.Proof, m.status.LastError = proof, ""
 	if err != nil {

@@ -123,18 +123,48 @@ func TestCommandsMatchTheFixtures(t *testing.T) {
 	}
 }
 
-func TestStateMatchesTheFixture(t *testing.T) {
-	want := state(t)
-	data, err := EncodeState(want)
-	if err != nil {
-		t.Fatal(err)
+// rewoundState goes on from state: a recovery that has a former winner.
+func rewoundState(t testing.TB) ledger.State {
+	t.Helper()
+	at := time.Date(2026, 3, 4, 6, 7, 8, 0, time.UTC)
+	old, c := topology.Key{Host: "2001:db8::1", Port: 3307}, topology.Key{Host: "db-c", Port: 3306}
+	s := state(t)
+	for _, cmd := range []ledger.Command{
+		ledger.RememberServers{Cluster: "shop", Servers: []ledger.ServerName{{Key: c}}, At: at},
+		ledger.ClaimRecovery{
+			Cluster: "shop", RecoveryKind: ledger.Switchover, Finding: "Asked", By: "ops", Target: c, Old: old,
+			ExpectEpoch: routes.Epoch{Generation: 7, Number: 2}, Leader: "ctl-1", At: at,
+		},
+		ledger.ChooseWinner{Recovery: "shop-3", Winner: c, Reason: "asked for", At: at},
+		ledger.Rewind{Recovery: "shop-3", Undoing: true, Reason: "did not catch up", At: at},
+	} {
+		next, _, err := ledger.Apply(s, cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = next
 	}
-	got, err := DecodeState(fixture(t, "state.v1", data))
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v came back as %+v, %v", want, got, err)
+	return s
+}
+
+func TestStatesMatchTheFixtures(t *testing.T) {
+	for name, want := range map[string]ledger.State{"state.v1": state(t), "state-rewound.v1": rewoundState(t)} {
+		t.Run(name, func(t *testing.T) {
+			data, err := EncodeState(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := DecodeState(fixture(t, name, data))
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%+v came back as %+v, %v", want, got, err)
+			}
+			if _, _, err := ledger.Apply(got, ledger.Bootstrap{ID: "prod", Generation: 7}); err != nil {
+				t.Errorf("a decoded state takes no commands: %v", err)
+			}
+		})
 	}
-	if _, _, err := ledger.Apply(got, ledger.Bootstrap{ID: "prod", Generation: 7}); err != nil {
-		t.Errorf("a decoded state takes no commands: %v", err)
+	if former := rewoundState(t).Recoveries["shop-3"].Former; len(former) != 1 {
+		t.Errorf("the fixture has the former winners %v", former)
 	}
 }
 

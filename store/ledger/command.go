@@ -47,7 +47,7 @@ type ServerName struct {
 // served until it announces. It is rejected unless the cluster is at
 // ExpectEpoch with Old as its master and no open recovery, and, when
 // Automatic and a failover, unless AntiFlap has passed since the last
-// automatic one ended. The recovery's id is CLUSTER-NUMBER of the new epoch.
+// automatic one that announced a master ended. The recovery's id is CLUSTER-NUMBER of the new epoch.
 type ClaimRecovery struct {
 	Cluster       string        `json:"cluster"`
 	RecoveryKind  Kind          `json:"recovery_kind"`
@@ -72,7 +72,8 @@ type ResumeRecovery struct {
 }
 
 // ChooseWinner commits whom an open recovery will promote. It is rejected once
-// another winner is chosen in the same epoch.
+// another winner is chosen in the same epoch, and for a quarantined server. A
+// deposed one is accepted: it may be the only one left.
 type ChooseWinner struct {
 	Recovery string       `json:"recovery"`
 	Winner   topology.Key `json:"winner"`
@@ -82,7 +83,8 @@ type ChooseWinner struct {
 
 // Rewind takes a new epoch within an open recovery that has not announced, so
 // that another winner can be chosen; Undoing marks a switchover on its way
-// back to the old master. The caller has fenced the former winner.
+// back to the old master. A winner other than Old joins Former and becomes
+// deposed, since it may have been made writable.
 type Rewind struct {
 	Recovery string    `json:"recovery"`
 	Undoing  bool      `json:"undoing"`
@@ -104,8 +106,9 @@ type RecordSteps struct {
 	Steps    []Step `json:"steps"`
 }
 
-// CloseRecovery ends an open recovery. When it completed with a winner other
-// than Old, Old becomes deposed. Completed requires that it was announced.
+// CloseRecovery ends an open recovery. When it announced a winner other than
+// Old, Old becomes deposed; when it announced none, the winner chosen last does,
+// unless it is Old. Completed requires that it was announced.
 type CloseRecovery struct {
 	Recovery string         `json:"recovery"`
 	Outcome  Outcome        `json:"outcome"`

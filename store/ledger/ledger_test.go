@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,11 +120,9 @@ func TestClaimNamesWhatIsOff(t *testing.T) {
 }
 
 func TestAntiFlap(t *testing.T) {
-	failed := run(t, shop(t), claim(Failover, 1, a, noon.Add(-3*time.Hour)),
+	moved := run(t, shop(t), claim(Failover, 1, a, noon.Add(-3*time.Hour)),
+		ChooseWinner{Recovery: "shop-2", Winner: b, At: noon}, Announce{Recovery: "shop-2", At: noon},
 		CloseRecovery{Recovery: "shop-2", Outcome: Failed, At: noon})
-	if cluster := failed.Clusters["shop"]; !cluster.Withdrawn || cluster.Master != a {
-		t.Fatalf("failed before the announcement: %+v", cluster)
-	}
 	for _, tc := range []struct {
 		name string
 		at   time.Time
@@ -137,20 +136,26 @@ func TestAntiFlap(t *testing.T) {
 		{"clock back by a year", noon.AddDate(-1, 0, 0), false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			cmd := claim(Failover, 2, a, tc.at)
+			cmd := claim(Failover, 2, b, tc.at)
 			if tc.held {
-				refused(t, failed, cmd, "the next may start at 2026-03-04T13:00:00Z")
+				refused(t, moved, cmd, "the next may start at 2026-03-04T13:00:00Z")
 			} else {
-				run(t, failed, cmd)
+				run(t, moved, cmd)
 			}
 			asked := cmd
 			asked.Automatic = false
-			run(t, failed, asked)
+			run(t, moved, asked)
 			reinstate := cmd
 			reinstate.RecoveryKind = Reinstate
-			run(t, failed, reinstate)
+			run(t, moved, reinstate)
 		})
 	}
+	failed := run(t, shop(t), claim(Failover, 1, a, noon), ChooseWinner{Recovery: "shop-2", Winner: b, At: noon},
+		CloseRecovery{Recovery: "shop-2", Outcome: Failed, At: noon})
+	if cluster := failed.Clusters["shop"]; !cluster.Withdrawn || cluster.Master != a || !cluster.LastAutomatic.IsZero() {
+		t.Fatalf("failed before the announcement: %+v", cluster)
+	}
+	run(t, failed, claim(Failover, 2, a, noon))
 }
 
 func TestOnlyAutomaticFailoversUseTheWindowUp(t *testing.T) {
@@ -159,7 +164,8 @@ func TestOnlyAutomaticFailoversUseTheWindowUp(t *testing.T) {
 	planned := claim(Switchover, 1, a, noon)
 	planned.Automatic = true
 	for _, cmd := range []ClaimRecovery{asked, planned} {
-		s := run(t, shop(t), cmd, CloseRecovery{Recovery: "shop-2", Outcome: Failed, At: noon})
+		s := run(t, shop(t), cmd, ChooseWinner{Recovery: "shop-2", Winner: b, At: noon},
+			Announce{Recovery: "shop-2", At: noon}, CloseRecovery{Recovery: "shop-2", Outcome: Completed, At: noon})
 		if !s.Clusters["shop"].LastAutomatic.IsZero() {
 			t.Errorf("%s, automatic %t: used the window up", cmd.RecoveryKind, cmd.Automatic)
 		}
@@ -182,6 +188,9 @@ func TestRewindUndoesASwitchover(t *testing.T) {
 	if got := s.Servers[a].Standing; got != Member {
 		t.Fatalf("old master after the undoing: %s", got)
 	}
+	if got := s.Servers[b].Standing; got != Deposed {
+		t.Fatalf("the target after the undoing: %s", got)
+	}
 	if got := s.Clusters["shop"].Routes(); got.Writer == nil || got.Writer.Host != "db-a" || got.Epoch != epoch(3) {
 		t.Fatalf("table after the undoing: %+v", got)
 	}
@@ -193,6 +202,59 @@ func TestRewindUndoesASwitchover(t *testing.T) {
 	failover := run(t, shop(t), claim(Failover, 1, a, noon))
 	refused(t, failover, Rewind{Recovery: "shop-2", Undoing: true, At: noon}, "only a switchover can be undone")
 	refused(t, failover, CloseRecovery{Recovery: "shop-2", Outcome: Undone, At: noon}, "cannot be undone")
+}
+
+func TestFormerWinnersAreRememberedAndDeposed(t *testing.T) {
+	later := noon.Add(time.Minute)
+	choose := func(k topology.Key) Command { return ChooseWinner{Recovery: "shop-2", Winner: k, At: noon} }
+	rewind := Rewind{Recovery: "shop-2", At: later}
+	chosen := run(t, shop(t), claim(Failover, 1, a, noon), choose(b))
+	if got := chosen.Servers[b].Standing; got != Member {
+		t.Fatalf("a winner that stands: %s", got)
+	}
+	s := run(t, chosen, rewind, choose(c), rewind, rewind, choose(b), rewind, choose(a), rewind)
+	if got := s.Recoveries["shop-2"].Former; !slices.Equal(got, []topology.Key{b, c}) {
+		t.Fatalf("former winners: %v", got)
+	}
+	if s.Servers[a].Standing != Member || s.Servers[b].Standing != Deposed || s.Servers[c].Standing != Deposed ||
+		!s.Servers[b].Since.Equal(later) {
+		t.Fatalf("after the rewinds: %+v", s.Servers)
+	}
+	if got := chosen.Recoveries["shop-2"].Former; got != nil {
+		t.Fatalf("an older state now has %v", got)
+	}
+
+	back := run(t, s, choose(b), Announce{Recovery: "shop-2", At: later})
+	if back.Servers[b].Standing != Member || back.Servers[c].Standing != Deposed {
+		t.Fatalf("after the announcement: %+v", back.Servers)
+	}
+	quarantine := SetStanding{Server: b, Standing: Quarantined, Extra: "u:1", At: later}
+	refused(t, run(t, s, quarantine), choose(b), "winner db-b:3306 is quarantined")
+	kept := run(t, chosen, quarantine, rewind).Servers[b]
+	if kept.Standing != Quarantined || kept.Extra != "u:1" {
+		t.Fatalf("a quarantine was lifted by a rewind: %+v", kept)
+	}
+}
+
+func TestFailedBeforeTheAnnouncementDeposesTheWinner(t *testing.T) {
+	failed := CloseRecovery{Recovery: "shop-2", Outcome: Failed, At: noon}
+	for _, kind := range []Kind{Failover, Switchover} {
+		open := run(t, shop(t), claim(kind, 1, a, noon))
+		s := run(t, open, ChooseWinner{Recovery: "shop-2", Winner: b, At: noon}, failed)
+		if s.Servers[b].Standing != Deposed || s.Servers[a].Standing != Member || s.Servers[c].Standing != Member {
+			t.Errorf("%s: %+v", kind, s.Servers)
+		}
+		for name, s := range map[string]State{
+			"the old master": run(t, open, ChooseWinner{Recovery: "shop-2", Winner: a, At: noon}, failed),
+			"nobody":         run(t, open, failed),
+		} {
+			for k, server := range s.Servers {
+				if server.Standing != Member {
+					t.Errorf("%s, %s chosen: %s is %s", kind, name, k, server.Standing)
+				}
+			}
+		}
+	}
 }
 
 func TestFailedAfterTheAnnouncementStillDeposes(t *testing.T) {

@@ -117,6 +117,57 @@ func (w winners) check(t *rapid.T, s State) {
 	}
 }
 
+// givenUp checks that a winner that was not announced, and is the winner no
+// more, is remembered and tended like an old master, whatever came before.
+func givenUp(t *rapid.T, before, after State) {
+	for id, was := range before.Recoveries {
+		is, ok := after.Recoveries[id]
+		if !ok {
+			continue
+		}
+		for i, k := range is.Former {
+			if k == is.Old || k.IsZero() || slices.Contains(is.Former[:i], k) {
+				t.Fatalf("former winners of %s: %v", id, is.Former)
+			}
+		}
+		if len(is.Former) < len(was.Former) || !slices.Equal(is.Former[:len(was.Former)], was.Former) {
+			t.Fatalf("former winners of %s were %v, now %v", id, was.Former, is.Former)
+		}
+		rewound := was.Open() && is.Epoch != was.Epoch
+		failed := was.Open() && !is.Open() && !is.Announced
+		if was.Winner.IsZero() || was.Winner == was.Old || !rewound && !failed {
+			continue
+		}
+		if rewound && !slices.Contains(is.Former, was.Winner) {
+			t.Fatalf("%s forgot %s", id, was.Winner)
+		}
+		if after.Servers[was.Winner].Standing == Member {
+			t.Fatalf("%s gave up %s, which is a member", id, was.Winner)
+		}
+	}
+}
+
+// pardoned checks that a server gets back into good standing only when it is
+// asked for, or announced.
+func pardoned(t *rapid.T, cmd Command, before, after State) {
+	for k, was := range before.Servers {
+		if was.Standing == Member || after.Servers[k].Standing != Member {
+			continue
+		}
+		switch c := cmd.(type) {
+		case SetStanding:
+			if c.Server == k && c.Standing == Member {
+				continue
+			}
+		case Announce:
+			if after.Recoveries[c.Recovery].Winner == k {
+				continue
+			}
+		}
+		t.Fatalf("%s made %s a member, which was %s", cmd.Kind(), k, was.Standing)
+	}
+}
+
 // follows checks that nothing went back from one state to the next.
 func follows(t *rapid.T, before, after State) {
 	for name, was := range before.Clusters {
@@ -167,6 +218,8 @@ func TestRandomHistories(t *testing.T) {
 			}
 			seen.check(t, next)
 			follows(t, s, next)
+			givenUp(t, s, next)
+			pardoned(t, cmd, s, next)
 			for _, change := range changes {
 				mirror[change.Family+" "+change.Key] = mustJSON(t, change.Value)
 				if change.Value == nil {

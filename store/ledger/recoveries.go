@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"switchyard/controller/topology"
 )
@@ -27,6 +28,8 @@ func (d *draft) chooseWinner(c ChooseWinner) string {
 		return fmt.Sprintf("winner %s is unknown", c.Winner)
 	case server.Cluster != r.Cluster:
 		return fmt.Sprintf("winner %s belongs to cluster %s", c.Winner, server.Cluster)
+	case server.Standing == Quarantined:
+		return fmt.Sprintf("winner %s is quarantined: it has transactions that cluster %s lacks", c.Winner, r.Cluster)
 	case r.Kind == Reinstate && c.Winner != r.Old:
 		return fmt.Sprintf("recovery %s reinstates %s and nobody else", r.ID, r.Old)
 	}
@@ -52,6 +55,10 @@ func (d *draft) rewind(c Rewind) string {
 	cluster := d.state.Clusters[r.Cluster]
 	cluster.Epoch, cluster.Revision, cluster.Withdrawn = cluster.Epoch.Next(), 1, true
 
+	if !r.Winner.IsZero() && r.Winner != r.Old && !slices.Contains(r.Former, r.Winner) {
+		r.Former = concat(r.Former, r.Winner)
+	}
+	d.deposeWinner(r, c.At)
 	r.Epoch, r.Undoing = cluster.Epoch, c.Undoing
 	r.Winner, r.WinnerReason = topology.Key{}, ""
 	if len(r.Steps) < maxSteps {
@@ -64,6 +71,16 @@ func (d *draft) rewind(c Rewind) string {
 	d.putRecovery(r)
 	d.putCluster(cluster)
 	return ""
+}
+
+// deposeWinner gives up a winner that was not announced: steps on it may have
+// made it writable, so it must be fenced and rejoined like an old master. A
+// quarantined one stays so, which is fenced as well and not rejoined.
+func (d *draft) deposeWinner(r Recovery, at time.Time) {
+	if r.Winner.IsZero() || r.Winner == r.Old || d.state.Servers[r.Winner].Standing == Quarantined {
+		return
+	}
+	d.standKey(r.Winner, Deposed, at)
 }
 
 func (d *draft) announce(c Announce) string {
@@ -120,7 +137,8 @@ func (d *draft) closeRecovery(c CloseRecovery) string {
 
 	cluster := d.state.Clusters[r.Cluster]
 	cluster.Recovery = ""
-	if r.Automatic && r.Kind == Failover && r.Outcome != Undone {
+	if r.Automatic && r.Kind == Failover && r.Announced && r.Outcome != Undone {
+		// One that failed before has moved nothing that a wait would let settle.
 		cluster.LastAutomatic = instant(c.At)
 	}
 	d.putCluster(cluster)
@@ -128,6 +146,9 @@ func (d *draft) closeRecovery(c CloseRecovery) string {
 		// Also when it failed afterwards: the routes have moved, and the old
 		// master must not pass for a member in good standing when it returns.
 		d.standKey(r.Old, Deposed, c.At)
+	}
+	if !r.Announced {
+		d.deposeWinner(r, c.At)
 	}
 	d.prune(r.Cluster)
 	return ""

@@ -34,7 +34,8 @@ type Cluster struct {
 	Withdrawn bool `json:"withdrawn"`
 	// Recovery is the id of the one open recovery; empty for none.
 	Recovery string `json:"recovery,omitempty"`
-	// LastAutomatic is when the last automatic master recovery ended.
+	// LastAutomatic is when the last automatic master recovery that announced a
+	// master ended.
 	LastAutomatic time.Time `json:"last_automatic,omitzero"`
 	AdoptedAt     time.Time `json:"adopted_at"`
 }
@@ -55,7 +56,8 @@ type Standing string
 const (
 	// Member: master or replica, in good standing.
 	Member Standing = "member"
-	// Deposed: it was the master of an earlier epoch and was not yet rejoined.
+	// Deposed: it was the master of an earlier epoch, or a winner that was given
+	// up before it was announced, and was not yet fenced and rejoined.
 	Deposed Standing = "deposed"
 	// Quarantined: a deposed master that holds transactions the cluster lacks.
 	Quarantined Standing = "quarantined"
@@ -127,6 +129,9 @@ type Recovery struct {
 	// irreversible step on it.
 	Winner       topology.Key `json:"winner,omitzero"`
 	WinnerReason string       `json:"winner_reason,omitempty"`
+	// Former are the winners other than Old that rewinds gave up, oldest first.
+	// One of them may be the Winner again.
+	Former []topology.Key `json:"former,omitempty"`
 	// Announced is true once the winner was proven writable and may be named.
 	Announced bool `json:"announced"`
 	// Undoing is true once a switchover is on its way back to the old master.

@@ -53,7 +53,8 @@ type Candidate struct {
 
 // Block is something that would hold a recovery back, whatever is found.
 type Block struct {
-	// Kind names it, for programs: anti_flap, recovery_open, policy.
+	// Kind names it, for programs, as Reason would: anti-flap, recovery-open,
+	// recovery-disabled.
 	Kind string `json:"kind"`
 	// Until is when it ends by itself; zero where it does not.
 	Until    time.Time `json:"until,omitzero"`

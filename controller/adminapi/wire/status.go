@@ -51,7 +51,7 @@ type Cluster struct {
 	Automatic bool `json:"automatic"`
 	// Recovery is the id of the open recovery; empty for none.
 	Recovery string `json:"recovery,omitempty"`
-	// LastAutomatic is when the last automatic master recovery ended.
+	// LastAutomatic is when the last automatic failover that announced a master ended.
 	LastAutomatic time.Time `json:"last_automatic,omitzero"`
 	Servers       int       `json:"servers"`
 	Reachable     int       `json:"reachable"`

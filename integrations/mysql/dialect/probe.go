@@ -40,7 +40,7 @@ func (d Dialect) Questions() []Question {
 		{Name: AskReplicas, SQL: d.Replicas, Optional: true, Needs: d.replicasGrant},
 		{
 			Name: AskDumps, Optional: true, Needs: "PROCESS",
-			SQL: "SELECT HOST AS host FROM " + d.Sessions + " WHERE COMMAND LIKE 'Binlog Dump%'",
+			SQL: d.dumps(),
 		},
 	}
 	if d.ChannelTables {
@@ -87,4 +87,14 @@ func (d Dialect) counters() string {
 		names = append(names, "Slave_received_heartbeats", "Slave_heartbeat_period")
 	}
 	return "'" + strings.Join(names, "', '") + "'"
+}
+
+// dumps lists sessions, the dump threads among them. The information schema's
+// table of sessions is made as a temporary one, on disk, each time it is read;
+// the statement is not.
+func (d Dialect) dumps() string {
+	if d.Sessions == PlainSessions {
+		return "SHOW PROCESSLIST"
+	}
+	return "SELECT HOST AS `Host`, COMMAND AS `Command` FROM " + d.Sessions + " WHERE COMMAND LIKE 'Binlog Dump%'"
 }

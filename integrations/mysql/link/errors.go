@@ -77,6 +77,12 @@ func (c *Conn) fail(ctx context.Context, doing string, err error) *Error {
 	return e
 }
 
+// unsent is the error of a statement that came too late to be sent. It says
+// nothing of the server, and the connection is as good as before.
+func (c *Conn) unsent() *Error {
+	return &Error{Address: c.Address, reach: topology.ReachError, doing: "not sent", err: context.DeadlineExceeded}
+}
+
 func vague(err error) bool {
 	return errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn)
 }

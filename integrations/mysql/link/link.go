@@ -144,6 +144,11 @@ func (c *Conn) Query(ctx context.Context, statements string) (sets [][]Row, err 
 	if !ok {
 		return nil, c.fail(ctx, "query", errors.New("the driver cannot query"))
 	}
+	// The context's own timer may be late: in a process that was stopped for a
+	// while it runs beside us, and nothing may be sent after the deadline.
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return nil, c.unsent()
+	}
 	rows, err := queryer.QueryContext(ctx, statements, nil)
 	if err != nil {
 		return nil, c.fail(ctx, "query", err)

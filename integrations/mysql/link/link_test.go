@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"io"
 	"net"
@@ -176,5 +177,38 @@ func TestReadGreetingKeepsTheBytes(t *testing.T) {
 	got, err := readGreeting(strings.NewReader(handshake + "more"))
 	if err != nil || string(got) != handshake {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// late is a context whose deadline is over and whose timer has not run, as in a
+// process that was stopped for a while.
+type late struct{ context.Context }
+
+func (late) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
+
+// recorder is a connection that writes down what it is to send.
+type recorder struct {
+	driver.Conn
+	sent []string
+}
+
+func (r *recorder) QueryContext(_ context.Context, statement string, _ []driver.NamedValue) (driver.Rows, error) {
+	r.sent = append(r.sent, statement)
+	return nil, errors.New("sent")
+}
+
+func TestNothingIsSentAfterTheDeadline(t *testing.T) {
+	wire := &recorder{}
+	c := &Conn{conn: wire}
+	err := c.Exec(late{t.Context()}, "SET GLOBAL read_only = 0")
+	if !errors.Is(err, context.DeadlineExceeded) || len(wire.sent) != 0 {
+		t.Errorf("after the deadline: sent %q, %v", wire.sent, err)
+	}
+	var e *Error
+	if !errors.As(err, &e) || e.Reach().Dead() || Lost(err) {
+		t.Errorf("%v is taken for evidence against the server", err)
+	}
+	if err := c.Exec(t.Context(), "DO 0"); err == nil || len(wire.sent) != 1 {
+		t.Errorf("without a deadline: sent %q, %v", wire.sent, err)
 	}
 }

@@ -24,7 +24,7 @@ func parse(d dialect.Dialect, answers map[string][]link.Row) (*topology.Instance
 	i := &topology.Instance{
 		Flavor: d.Flavor, UUID: row["server_uuid"], Hostname: row["hostname"], ReportHost: row["report_host"],
 		ReadOnly: truth(row["read_only"]), SuperReadOnly: truth(row["super_read_only"]),
-		LogBin: truth(row["log_bin"]), LogReplicaUpdates: truth(row["log_updates"]),
+		CanSuperReadOnly: d.SuperReadOnly, LogBin: truth(row["log_bin"]), LogReplicaUpdates: truth(row["log_updates"]),
 		BinlogFormat: row["binlog_format"],
 		GTIDMode:     d.Flavor == gtid.MariaDB || strings.HasPrefix(row["gtid_mode"], "ON"),
 	}
@@ -140,7 +140,9 @@ func semiSync(variables, counters map[string]string) topology.SemiSync {
 func replicas(registered, dumps []link.Row, own uint16) (keys []topology.Key, problem string) {
 	clients := map[string]int{}
 	for _, row := range dumps {
-		clients[clientHost(row["host"])]++
+		if strings.HasPrefix(row["Command"], "Binlog Dump") {
+			clients[clientHost(row["Host"])]++
+		}
 	}
 	var ports []uint16 // of those without a host
 	for _, row := range registered {

@@ -1,11 +1,15 @@
 package probe
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
+	"switchyard/controller/gtid"
 	"switchyard/controller/topology"
 	"switchyard/integrations/mysql/dialect"
 	"switchyard/integrations/mysql/link"
@@ -15,9 +19,9 @@ func TestReplicas(t *testing.T) {
 	entry := func(host, port string) link.Row { return link.Row{"Host": host, "Port": port} }
 	dumps := func(hosts ...string) (rows []link.Row) {
 		for _, h := range hosts {
-			rows = append(rows, link.Row{"host": h})
+			rows = append(rows, link.Row{"Host": h, "Command": "Binlog Dump GTID"})
 		}
-		return rows
+		return append(rows, link.Row{"Host": "10.0.0.77:4", "Command": "Query"}, link.Row{"Command": "Daemon"})
 	}
 	tests := []struct {
 		name       string
@@ -129,7 +133,7 @@ func TestParseChoosesTheDefaultChannel(t *testing.T) {
 	if i, err = parse(d, answers); err != nil || i.Replication.Source.Host != "db1" {
 		t.Errorf("without a default channel: got %+v, %v", i.Replication, err)
 	}
-	if !i.ReadOnly || i.SuperReadOnly || !i.GTIDMode || i.ServerID != 7 || i.Uptime != 90*time.Second {
+	if !i.ReadOnly || i.SuperReadOnly || !i.CanSuperReadOnly || !i.GTIDMode || i.ServerID != 7 || i.Uptime != 90*time.Second {
 		t.Errorf("got %+v", i)
 	}
 }
@@ -147,5 +151,37 @@ func TestParseRefuses(t *testing.T) {
 	d, _ := mysqlAnswers()
 	if i, err := parse(d, nil); err == nil {
 		t.Errorf("without answers: got %+v, want an error", i)
+	}
+}
+
+// TestSuperReadOnlyIsOfTheServer: what a server cannot do is not held against it.
+func TestSuperReadOnlyIsOfTheServer(t *testing.T) {
+	knows := map[string]bool{"mysql-5.7.8": true, "mysql-8.0.11": true, "mysql-8.0.26": true}
+	for _, d := range dialect.Table() {
+		_, answers := mysqlAnswers()
+		if d.Flavor == gtid.MariaDB {
+			answers[dialect.AskServer][0]["gtid_binlog_state"] = "0-1-5"
+		}
+		i, err := parse(d, answers)
+		if err != nil {
+			t.Errorf("%s: %v", d.Name, err)
+		} else if i.CanSuperReadOnly != knows[d.Name] {
+			t.Errorf("%s can be super read-only: %v", d.Name, i.CanSuperReadOnly)
+		}
+	}
+}
+
+func TestMissingIsWhatFailsAgain(t *testing.T) {
+	for number, want := range map[uint16]bool{
+		1227: true, 1142: true, 1146: true, // grants, tables
+		1: false, 3: false, 1226: false, 1317: false, 1205: false, 1969: false, 3024: false, // disks, limits, kills
+	} {
+		err := link.NewError(topology.Key{Host: "db1", Port: 3306}, "query", &mysql.MySQLError{Number: number})
+		if missing(err) != want {
+			t.Errorf("error %d fails again: %v, want %v", number, !want, want)
+		}
+	}
+	if missing(errors.New("no answer")) {
+		t.Error("what the server did not say is taken for a refusal")
 	}
 }

@@ -147,6 +147,9 @@ func checkMaster(t *testing.T, flavor stack.Flavor, cluster *stack.Cluster, i *t
 	if want := []topology.Key{key(t, cluster.Replicas[0])}; !slices.Equal(i.Replicas, want) {
 		t.Errorf("replicas: got %v, want %v", i.Replicas, want)
 	}
+	if i.CanSuperReadOnly != (flavor == stack.MySQL) {
+		t.Errorf("it can be super read-only: %v", i.CanSuperReadOnly)
+	}
 	if wantFlavor := gtid.MySQL; flavor != stack.MariaDB && (i.Flavor != wantFlavor || i.UUID == "") ||
 		flavor == stack.MariaDB && (i.Flavor != gtid.MariaDB || i.UUID != "") {
 		t.Errorf("flavor %v, uuid %q", i.Flavor, i.UUID)
@@ -256,6 +259,41 @@ func TestFewGrants(t *testing.T) {
 		_, err := p.ProbeFresh(ctx, key(t, cluster.Master))
 		if got := reach(t, err); got != topology.ReachDenied {
 			t.Errorf("without the grant for the status: %s, %v", got, err)
+		}
+	})
+}
+
+// TestAFailureThatPassesIsAskedAgain: a question that failed for another reason
+// than a missing grant is asked again by the next probe, on the same connection.
+func TestAFailureThatPassesIsAskedAgain(t *testing.T) {
+	flavors(t, func(t *testing.T, flavor stack.Flavor) {
+		ctx, cluster := newCluster(t, flavor, 1, stack.TopologyOptions{})
+		master, account := cluster.Master, stack.ControllerAccount()
+		// Two statements greet, and four are asked that no probe can do without.
+		limit := func(n int) string { return fmt.Sprintf("WITH MAX_QUERIES_PER_HOUR %d", n) }
+		user := fmt.Sprintf("'%s'@'%%'", account.User)
+		if flavor == stack.MySQL {
+			must(t, master.Exec(ctx, "ALTER USER "+user+" "+limit(6)))
+		} else {
+			must(t, master.Exec(ctx, "GRANT USAGE ON *.* TO "+user+" "+limit(6)))
+		}
+		p := newProber(t, config())
+		i, err := p.Probe(ctx, key(t, master))
+		must(t, err)
+		if i.ServerID != master.ServerID() || len(i.Replicas) != 0 {
+			t.Fatalf("the server was to refuse to tell its replicas: %+v", i)
+		}
+		connections := "SELECT GROUP_CONCAT(ID) FROM information_schema.PROCESSLIST WHERE USER = '" + account.User + "'"
+		before, err := master.Value(ctx, connections)
+		must(t, err)
+		must(t, master.Exec(ctx, "FLUSH USER_RESOURCES"))
+		i, err = p.Probe(ctx, key(t, master))
+		must(t, err)
+		if want := []topology.Key{key(t, cluster.Replicas[0])}; !slices.Equal(i.Replicas, want) {
+			t.Errorf("replicas: got %v, want %v", i.Replicas, want)
+		}
+		if after, err := master.Value(ctx, connections); err != nil || after != before || after == "" {
+			t.Errorf("connections %q, then %q (%v): want the same one", before, after, err)
 		}
 	})
 }

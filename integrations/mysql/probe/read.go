@@ -61,11 +61,23 @@ func (s *seat) ask(ctx context.Context) (map[string][]link.Row, error) {
 		case len(sets) >= len(list) || link.Lost(err) || !list[len(sets)].Optional:
 			return nil, err
 		}
-		if s.refused == nil {
-			s.refused = map[string]string{}
+		if missing(err) {
+			if s.refused == nil {
+				s.refused = map[string]string{}
+			}
+			s.refused[list[len(sets)].Name] = link.Reason(err)
 		}
-		s.refused[list[len(sets)].Name] = link.Reason(err)
 		list = list[len(sets)+1:]
 	}
 	return answers, nil
+}
+
+// missing reports whether a question will fail again: for want of a grant, or
+// of the table. Other failures pass.
+func missing(err error) bool {
+	switch link.ServerError(err) {
+	case 1044, 1045, 1142, 1143, 1227, 1370, 1146, 1109, 1049, 1054:
+		return true
+	}
+	return false
 }

@@ -141,3 +141,31 @@ func client(t *testing.T, ctx context.Context, server *stack.Server, account sta
 	must(t, err)
 	return conn
 }
+
+// TestWaitAppliedGivesUpOnAFrozenServer: it must not keep a recovery that could
+// choose another server until the recovery's own time is over.
+func TestWaitAppliedGivesUpOnAFrozenServer(t *testing.T) {
+	flavors(t, func(t *testing.T, flavor stack.Flavor) {
+		ctx, cluster := newCluster(t, flavor, 1, stack.TopologyOptions{})
+		replica := cluster.Replicas[0]
+		release := lag(t, ctx, cluster)
+		received := look(t, ctx, cluster.Master).Executed
+		s := open(t, ctx, replica)
+		waited := make(chan error, 1)
+		go func() { waited <- s.WaitApplied(ctx, received) }()
+		waitValue(t, ctx, replica, "SELECT COUNT(*) > 0 FROM information_schema.PROCESSLIST "+
+			"WHERE INFO LIKE 'SELECT %WAIT%AS waited'", "1")
+		must(t, replica.Freeze())
+		frozen := time.Now()
+		err := <-waited
+		took := time.Since(frozen)
+		must(t, replica.Thaw())
+		wantIs(t, err, verbs.ErrNoAnswer)
+		if ctx.Err() != nil || took > 5*time.Second {
+			t.Errorf("it took %v to give up", took)
+		}
+		t.Logf("gave up after %v: %v", took, err)
+		release()
+		must(t, open(t, ctx, replica).WaitApplied(ctx, received)) // another session can go on
+	})
+}

@@ -96,8 +96,23 @@ func (s *Session) until(ctx context.Context, what string, check func(*dialect.St
 	}
 }
 
+// patience is for how long a statement that need not wait may go unanswered.
+const patience = 2 * time.Second
+
+// answered runs what talks to the server, for at most limit: a server that
+// froze must not keep us until ctx ends.
+func answered(ctx context.Context, limit time.Duration, talk func(context.Context) error) error {
+	bound, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := talk(bound)
+	if err != nil && ctx.Err() == nil && bound.Err() != nil {
+		return fmt.Errorf("%w (for %v): %w", ErrNoAnswer, limit, err)
+	}
+	return err
+}
+
 // WaitApplied waits until the server has applied all of received. It gives up
-// before ctx ends only if the applier does not run.
+// before ctx ends only if the applier does not run, or with ErrNoAnswer.
 func (s *Session) WaitApplied(ctx context.Context, received gtid.Set) error {
 	slice := 200 * time.Millisecond // after each, the applier is looked at
 	if s.d.WholeSeconds {
@@ -108,24 +123,28 @@ func (s *Session) WaitApplied(ctx context.Context, received gtid.Set) error {
 		return err
 	}
 	for {
-		executed, err := s.executed(ctx)
-		if err != nil {
+		var executed gtid.Set
+		var status *dialect.Status
+		err := answered(ctx, patience, func(ctx context.Context) (err error) {
+			if executed, err = s.executed(ctx); err != nil || executed.Contains(received) {
+				return err
+			}
+			status, err = s.status(ctx)
 			return err
-		}
-		if executed.Contains(received) {
-			return nil
-		}
-		status, err := s.status(ctx)
+		})
 		switch {
 		case err != nil:
 			return err
+		case executed.Contains(received):
+			return nil
 		case status == nil:
 			return fmt.Errorf("%w, and lacks %s", ErrNotReplica, received.Subtract(executed))
 		case status.SQL != topology.ThreadRunning:
 			return fmt.Errorf("%w (lacking %s)", applierError(status), received.Subtract(executed))
 		}
 		begun := time.Now()
-		if err := s.conn.Exec(ctx, wait); err != nil {
+		err = answered(ctx, slice+patience, func(ctx context.Context) error { return s.conn.Exec(ctx, wait) })
+		if err != nil {
 			return fmt.Errorf("wait until all is applied: %w", err)
 		}
 		// The server can know the position by other names and answer at once.

@@ -138,11 +138,10 @@ func (s *Session) restartReceiver(ctx context.Context) error {
 }
 
 // stopReceiver is the statement that stops receiving. On MariaDB a replica that
-// acknowledges first connects to its source, to end its own session there; a
-// source that hangs holds that up for seconds. One that does not acknowledge
-// skips it, so the switch is off meanwhile.
+// acknowledges first connects to its source, to end its own session there; one
+// that hangs holds that up for five seconds by default, and for one by this.
 func (s *Session) stopReceiver(ctx context.Context) (string, error) {
-	const enabled = "rpl_semi_sync_slave_enabled"
+	const patience = "rpl_semi_sync_slave_kill_conn_timeout"
 	if s.d.Flavor != gtid.MariaDB {
 		return s.d.StopReceiver(), nil
 	}
@@ -150,8 +149,9 @@ func (s *Session) stopReceiver(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if v[enabled] != "ON" {
-		return s.d.StopReceiver(), nil
+	before, err := strconv.Atoi(v[patience])
+	if err != nil || v["rpl_semi_sync_slave_enabled"] != "ON" {
+		return s.d.StopReceiver(), nil //nolint:nilerr // a server without the switch does not wait
 	}
-	return fmt.Sprintf("SET GLOBAL %[1]s = OFF; %[2]s; SET GLOBAL %[1]s = ON", enabled, s.d.StopReceiver()), nil
+	return fmt.Sprintf("SET GLOBAL %[1]s = 1; %[2]s; SET GLOBAL %[1]s = %[3]d", patience, s.d.StopReceiver(), before), nil
 }

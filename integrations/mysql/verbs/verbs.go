@@ -39,6 +39,9 @@ var (
 	// ErrClientsLeft: clients were left when the context ended; all that could
 	// be killed were.
 	ErrClientsLeft = errors.New("clients are left")
+	// ErrNoAnswer: the server did not answer a statement that does not wait for
+	// so long. The session is lost.
+	ErrNoAnswer = errors.New("the server does not answer")
 	// ErrNotTaken: the server accepted a statement, and reads back otherwise.
 	ErrNotTaken = errors.New("the server did not take it")
 )

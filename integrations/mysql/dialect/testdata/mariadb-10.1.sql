@@ -9,7 +9,7 @@ SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Rpl_semi_sync_master_statu
 -- probe: replicas
 SHOW SLAVE HOSTS;
 -- probe: binlog dump threads
-SELECT HOST AS host FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%';
+SHOW PROCESSLIST;
 -- tripwire
 SET SESSION max_statement_time = 0; SELECT /* switchyard tripwire */ SLEEP(31536000);
 -- executed

@@ -9,7 +9,7 @@ SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Rpl_semi_sync_master_statu
 -- probe: replicas
 SHOW SLAVE HOSTS;
 -- probe: binlog dump threads
-SELECT HOST AS host FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%';
+SHOW PROCESSLIST;
 -- probe: replication heartbeats
 SELECT s.CHANNEL_NAME AS channel, s.LAST_HEARTBEAT_TIMESTAMP AS last, s.COUNT_RECEIVED_HEARTBEATS AS received, c.HEARTBEAT_INTERVAL AS period FROM performance_schema.replication_connection_status s JOIN performance_schema.replication_connection_configuration c USING (CHANNEL_NAME);
 -- tripwire

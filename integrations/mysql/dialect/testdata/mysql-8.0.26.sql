@@ -9,7 +9,7 @@ SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Rpl_semi_sync_master_statu
 -- probe: replicas
 SHOW REPLICAS;
 -- probe: binlog dump threads
-SELECT HOST AS host FROM performance_schema.processlist WHERE COMMAND LIKE 'Binlog Dump%';
+SELECT HOST AS `Host`, COMMAND AS `Command` FROM performance_schema.processlist WHERE COMMAND LIKE 'Binlog Dump%';
 -- probe: replication heartbeats
 SELECT s.CHANNEL_NAME AS channel, s.LAST_HEARTBEAT_TIMESTAMP AS last, s.COUNT_RECEIVED_HEARTBEATS AS received, c.HEARTBEAT_INTERVAL AS period FROM performance_schema.replication_connection_status s JOIN performance_schema.replication_connection_configuration c USING (CHANNEL_NAME);
 -- tripwire

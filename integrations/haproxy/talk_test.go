@@ -1,0 +1,50 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"switchyard/router/haproxy"
+)
+
+// TestNothingIsSentAfterTheDeadline: a process that was stopped goes on before
+// its timers have run, so neither the context nor the connection has ended.
+func TestNothingIsSentAfterTheDeadline(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	received := make(chan string, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			received <- err.Error()
+			return
+		}
+		text, _ := io.ReadAll(conn)
+		_ = conn.Close()
+		received <- string(text)
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	talk, err := dial(ctx, haproxy.Target{Network: "tcp", Address: listener.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if deadline, _ := ctx.Deadline(); !talk.deadline.Equal(deadline) {
+		t.Errorf("the conversation's deadline is %s, the context's %s", talk.deadline, deadline)
+	}
+	talk.deadline = time.Now() // and neither timer has run
+	if _, err := talk.exchange(ctx, "set server shop_writer/master state ready"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("exchange: %v, want a deadline exceeded", err)
+	}
+	talk.close()
+	if text := <-received; text != "" {
+		t.Errorf("after the deadline it was sent %q", text)
+	}
+}
