@@ -43,7 +43,7 @@ SERVER_TESTS = $$(grep -rlE --include='*_test.go' '^//go:build .*\b$(TAGS)\b' . 
 # HAProxy and the database servers are in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help build test quick e2e lint fmt deps deps-system deps-consul deps-mysql deps-mysql56 demo bench clean
+.PHONY: help build test quick e2e lint fmt deps deps-system deps-iptables deps-consul deps-mysql deps-mysql56 demo bench clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -80,7 +80,7 @@ $(STATICCHECK): e2e/tools/go.mod e2e/tools/go.sum
 	go -C e2e/tools build -o $@ honnef.co/go/tools/cmd/staticcheck
 	@touch $@
 
-deps: deps-system deps-consul deps-mysql deps-mysql56 ## Install whatever the tests need and is missing
+deps: deps-system deps-iptables deps-consul deps-mysql deps-mysql56 ## Install whatever the tests need and is missing
 
 # A package that is installed must not start a server of its own; policy-rc.d is Debian's switch for that.
 deps-system: ## MariaDB, HAProxy and a C compiler, by apt
@@ -98,6 +98,12 @@ deps-system: ## MariaDB, HAProxy and a C compiler, by apt
 		trap 'rm -f /usr/sbin/policy-rc.d' EXIT; fi; \
 	apt-get update; \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing
+
+deps-iptables: ## iptables, by which tests cut loopback addresses off (root)
+	@command -v iptables >/dev/null && exit 0; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "Missing: iptables. Run as root: apt-get install iptables" >&2; exit 1; fi; \
+	apt-get update; DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends iptables
 
 deps-consul: ## Consul, built from its Go module into the cache (some minutes, once)
 	@if "$(SWITCHYARD_CACHE)/consul" version 2>/dev/null | grep -qx 'Consul v$(CONSUL_VERSION)'; then exit 0; fi; \

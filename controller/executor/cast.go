@@ -18,13 +18,14 @@ func Outcasts(s ledger.State, cluster string) map[topology.Key]string {
 	return out
 }
 
-// Former are, in order, the servers that recoveries of a cluster chose and did
-// not bring to an end since the last one that completed: they may be detached
-// from the old master, and hold as much as ever.
+// Former are, in order, the servers that recoveries of a cluster chose and gave
+// up since the last one that moved the master: they may be detached from the
+// old master, and hold as much as ever.
 func Former(s ledger.State, cluster string) []topology.Key {
 	var ended ledger.Recovery
 	for _, r := range s.Recoveries {
-		if r.Cluster == cluster && r.Outcome == ledger.Completed && r.Epoch.Compare(ended.Epoch) > 0 {
+		moved := r.Announced && !r.Undoing && !r.Open()
+		if r.Cluster == cluster && moved && r.Epoch.Compare(ended.Epoch) > 0 {
 			ended = r
 		}
 	}

@@ -199,7 +199,7 @@ func (w *worker) tendDeposed(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if !w.ledger.IsLeader() || w.cluster().Recovery != "" || !w.tending.TryLock() {
+		if ctx.Err() != nil || !w.ledger.IsLeader() || w.cluster().Recovery != "" || !w.tending.TryLock() {
 			continue
 		}
 		tend, cancel := context.WithCancel(ctx)

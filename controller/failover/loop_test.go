@@ -305,8 +305,10 @@ func TestTending(t *testing.T) {
 		w.recover = func(context.Context, ledger.Recovery) error { return errors.New("not now") }
 		_, stop := w.start()
 		defer stop()
-		pass(4050 * time.Millisecond)
-		if d, s := len(w.effects("deposed")), len(w.effects("strays")); d != 20 || s < 4 || s > 6 {
+		pass(50 * time.Millisecond)
+		w.suspect() // so that the turns and the tending are not due together
+		pass(4 * time.Second)
+		if d, s := len(w.effects("deposed")), len(w.effects("strays")); d != 20 || s < 3 || s > 5 {
 			t.Errorf("in 4 s: deposed %d times, strays %d times", d, s)
 		}
 		w.claim(ledger.Failover, false)
