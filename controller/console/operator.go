@@ -8,6 +8,7 @@ import (
 
 	"switchyard/controller/adminapi/wire"
 	"switchyard/controller/analysis"
+	"switchyard/controller/executor"
 	"switchyard/controller/failover"
 	"switchyard/controller/plan"
 	"switchyard/controller/safety"
@@ -129,6 +130,9 @@ func (c *Console) failed(cluster string, err error) error {
 		return wire.NewError(wire.Refused, refusal.Reason, "nothing was moved")
 	case errors.As(err, &rejection):
 		return wire.NewError(wire.Conflict, rejection.Error(), "nothing was moved")
+	case errors.Is(err, executor.ErrDeposed):
+		return wire.NewError(wire.NotLeader, "this controller lost its leadership meanwhile; the next leader finishes or undoes it",
+			"see `switchyard recoveries`")
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
 		return wire.NewError(wire.Timeout, err.Error(), "see `switchyard recoveries`")
 	}

@@ -11,6 +11,7 @@ import (
 	"switchyard/controller/adminapi/wire"
 	"switchyard/controller/analysis"
 	"switchyard/controller/candidate"
+	"switchyard/controller/executor"
 	"switchyard/controller/failover"
 	"switchyard/controller/plan"
 	"switchyard/controller/safety"
@@ -194,6 +195,7 @@ func TestSwitchoverErrors(t *testing.T) {
 		{fmt.Errorf("claim: %w", &ledger.Rejection{Command: "claim-recovery", Reason: "it is open"}), wire.Conflict, 409},
 		{fmt.Errorf("it goes on: %w", context.DeadlineExceeded), wire.Timeout, 503},
 		{fmt.Errorf("it goes on: %w", context.Canceled), wire.Timeout, 503},
+		{fmt.Errorf("promote: %w", executor.ErrDeposed), wire.NotLeader, 503},
 		{other, "", 0},
 	} {
 		w.switched = func(string, topology.Key, string) (ledger.Recovery, error) { return ledger.Recovery{}, c.err }
