@@ -23,7 +23,8 @@ func TestCrash(t *testing.T) {
 			old := w.Site.DB.Master
 			w.must(old.Kill())
 			rec, winner := w.recovered(ledger.Completed)
-			if rec.Finding != "DeadMaster" || !rec.OldDead || !rec.Automatic {
+			// Whether it is called proven dead depends on when each controller looked: one may see the dying process reset it.
+			if rec.Finding != "DeadMaster" || !rec.Automatic {
 				t.Errorf("%+v", rec)
 			}
 			consulNames(t, w.ctx, w.Site, winner)
