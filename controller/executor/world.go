@@ -79,12 +79,29 @@ func (r *run) followers() []topology.Key {
 	}
 	slices.SortFunc(keys, topology.Key.Compare)
 	keys = slices.Compact(keys)
+	// The old master comes last: while its replicas still follow it, what it gets
+	// from the winner would flow through it to them, and a MySQL that is told to
+	// stop in the middle of a transaction waits for its rest for a minute.
+	slices.SortStableFunc(keys, func(a, b topology.Key) int {
+		switch {
+		case a == rec.Old && b != rec.Old:
+			return 1
+		case b == rec.Old && a != rec.Old:
+			return -1
+		}
+		return 0
+	})
 	return slices.DeleteFunc(keys, func(k topology.Key) bool { return k == rec.Winner })
 }
 
 func (r *run) repoint(ctx context.Context) (string, error) {
-	winner, keys := r.recovery().Winner, r.followers()
-	failed := r.each(keys, func(k topology.Key) error { return r.follow(ctx, k, winner) })
+	rec, keys := r.recovery(), r.followers()
+	follow := func(k topology.Key) error { return r.follow(ctx, k, rec.Winner) }
+	others := slices.DeleteFunc(slices.Clone(keys), func(k topology.Key) bool { return k == rec.Old })
+	failed := r.each(others, follow)
+	if slices.Contains(keys, rec.Old) {
+		failed = append(failed, r.each([]topology.Key{rec.Old}, follow)...)
+	}
 	if err := deposedAmong(failed); err != nil {
 		return "", err
 	}

@@ -129,9 +129,12 @@ func (r *Rejoiner) Deposed(ctx context.Context, c ledger.Cluster) error {
 	return errors.Join(all...)
 }
 
-// Strays repoints members whose source is a server that was deposed.
+// Strays repoints members whose source is a server that was deposed, and those
+// that the last recovery lost.
 func (r *Rejoiner) Strays(ctx context.Context, c ledger.Cluster, snap topology.Snapshot) error {
-	deposed, members := Wanted(r.ledger.State(), c)
+	state := r.ledger.State()
+	deposed, members := Wanted(state, c)
+	lost := lostBy(state, c)
 	var all []error
 	for _, k := range members {
 		srv := snap.Servers[k]
@@ -139,7 +142,8 @@ func (r *Rejoiner) Strays(ctx context.Context, c ledger.Cluster, snap topology.S
 		if !ok || o.Instance == nil || srv.Last == nil {
 			continue
 		}
-		stray := o.Instance.Replication != nil && slices.Contains(deposed, srv.Source)
+		stray := o.Instance.Replication != nil && srv.Source != c.Master &&
+			(slices.Contains(deposed, srv.Source) || slices.Contains(lost, k))
 		if stray {
 			all = append(all, r.note(k, r.tend(ctx, c, k, o.Instance)))
 		}
@@ -233,4 +237,16 @@ func listed(extra string) string {
 		return extra[:limit] + "..."
 	}
 	return extra
+}
+
+// lostBy are the servers that the cluster's newest recovery could not bring to
+// its new master.
+func lostBy(s ledger.State, c ledger.Cluster) []topology.Key {
+	var newest ledger.Recovery
+	for _, rec := range s.Recoveries {
+		if rec.Cluster == c.Name && !rec.Open() && rec.Epoch.Compare(newest.Epoch) > 0 {
+			newest = rec
+		}
+	}
+	return newest.Lost
 }

@@ -190,7 +190,10 @@ func consulNames(t *testing.T, ctx context.Context, s *site.Site, server *stack.
 // follows waits until a server replicates from another and is read-only.
 func follows(t *testing.T, ctx context.Context, replica, master *stack.Server) {
 	t.Helper()
-	until(t, ctx, 30*time.Second, fmt.Sprintf("%s follows %s", replica.Key(), master.Key()), func(ctx context.Context) error {
+	// A MySQL that was stopped in the middle of a transaction waits a minute for its rest.
+	until(t, ctx, 100*time.Second, fmt.Sprintf("%s follows %s", replica.Key(), master.Key()), func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
 		status, err := replica.ReplicaStatus(ctx)
 		if err != nil {
 			return err
