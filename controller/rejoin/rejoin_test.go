@@ -207,6 +207,17 @@ func TestStrays(t *testing.T) {
 			w.must(ledger.RememberServers{Cluster: "shop", At: w.now, Servers: []ledger.ServerName{{Key: key("c")}}})
 			w.servers[key("b")].Replication.Source = key("c")
 		}, false},
+		{"below a member, and lost by the last recovery", func(w *world) {
+			w.add("c", 4, "0-1-100", "a")
+			w.must(ledger.RememberServers{Cluster: "shop", At: w.now, Servers: []ledger.ServerName{{Key: key("c")}}})
+			w.servers[key("b")].Replication.Source = key("c")
+			w.must(ledger.ClaimRecovery{Cluster: "shop", RecoveryKind: ledger.Reinstate, Finding: "test", Old: key("a"),
+				ExpectEpoch: w.cluster().Epoch, Leader: "c1", At: w.now})
+			id := w.cluster().Recovery
+			w.must(ledger.ChooseWinner{Recovery: id, Winner: key("a"), At: w.now})
+			w.must(ledger.Announce{Recovery: id, At: w.now})
+			w.must(ledger.CloseRecovery{Recovery: id, Outcome: ledger.Completed, Lost: []topology.Key{key("b")}, At: w.now})
+		}, true},
 		{"below a stranger", func(w *world) { w.servers[key("b")].Replication.Source = key("x") }, false},
 		{"below nobody", func(w *world) { w.servers[key("b")].Replication = nil }, false},
 		{"does not answer", func(w *world) {
