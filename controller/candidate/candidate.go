@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"switchyard/controller/gtid"
@@ -44,6 +45,21 @@ func (r Ranking) Best() (Choice, bool) {
 		return Choice{}, false
 	}
 	return r.Order[0], true
+}
+
+// Why says why there is no best choice.
+func (r Ranking) Why() string {
+	switch {
+	case r.Ambiguous != "":
+		return "any choice would lose transactions: " + r.Ambiguous
+	case r.Ahead != "":
+		return r.Ahead
+	}
+	reasons := make([]string, 0, len(r.Excluded))
+	for _, e := range r.Excluded {
+		reasons = append(reasons, fmt.Sprintf("%s: %s", e.Key, e.Reason))
+	}
+	return "no replica may be promoted: " + strings.Join(reasons, "; ")
 }
 
 // Rank orders who may take over from old, by the pictures in the taker's view:

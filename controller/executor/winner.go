@@ -94,21 +94,7 @@ func (r *run) choose(ctx context.Context, rec ledger.Recovery) (candidate.Choice
 	if best, ok := ranking.Best(); ok {
 		return best, nil
 	}
-	return candidate.Choice{}, fmt.Errorf("no winner: %s", why(ranking))
-}
-
-func why(r candidate.Ranking) string {
-	switch {
-	case r.Ambiguous != "":
-		return "any choice would lose transactions: " + r.Ambiguous
-	case r.Ahead != "":
-		return r.Ahead
-	}
-	reasons := make([]string, 0, len(r.Excluded))
-	for _, e := range r.Excluded {
-		reasons = append(reasons, fmt.Sprintf("%s: %s", e.Key, e.Reason))
-	}
-	return "no replica may be promoted: " + strings.Join(reasons, "; ")
+	return candidate.Choice{}, fmt.Errorf("no winner: %s", ranking.Why())
 }
 
 // waitApplied drains the winner's relay log.

@@ -181,18 +181,13 @@ func hostAnswers(s topology.Snapshot) bool {
 
 func byRanking(in Input) (Verdict, bool) {
 	r := in.Ranking
-	if r.Ambiguous != "" {
-		return hold(IncomparableGTID, "any choice would lose transactions: %s", r.Ambiguous)
-	}
-	if r.Ahead != "" {
-		return hold(AheadNotPromotable, "%s", r.Ahead)
-	}
-	if len(r.Order) == 0 {
-		reasons := make([]string, 0, len(r.Excluded))
-		for _, e := range r.Excluded {
-			reasons = append(reasons, fmt.Sprintf("%s: %s", e.Key, e.Reason))
-		}
-		return hold(NoCandidate, "no replica may be promoted: %s", strings.Join(reasons, "; "))
+	switch {
+	case r.Ambiguous != "":
+		return hold(IncomparableGTID, "%s", r.Why())
+	case r.Ahead != "":
+		return hold(AheadNotPromotable, "%s", r.Why())
+	case len(r.Order) == 0:
+		return hold(NoCandidate, "%s", r.Why())
 	}
 	return Verdict{}, false
 }
