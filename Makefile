@@ -32,9 +32,17 @@ endif
 FLAVOR ?= mariadb
 FAULT ?= crash
 ARGS ?=
-# The benchmark: make bench RUNS=3 FIGURES=out.json.
+# The simulator: make sim SEEDS=50000 SEED=1.
+SEEDS ?= 10000
+SEED ?= 1
+# The benchmark: make bench RUNS=3 PROXIES=20 FIGURES=out.json.
 RUNS ?= 10
+# The crashes of each flavor: make salvage CRASHES=20.
+CRASHES ?= 10
+PROXIES ?= 1
 FIGURES ?= figures.json
+# The matrix of the routing: make matrix CELLS='cells/mysql.*freeze' FIGURES=out.json.
+CELLS ?= .
 
 TAGS := servers
 STATICCHECK := $(SWITCHYARD_CACHE)/tools/staticcheck
@@ -43,7 +51,7 @@ SERVER_TESTS = $$(grep -rlE --include='*_test.go' '^//go:build .*\b$(TAGS)\b' . 
 # HAProxy and the database servers are in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help build test quick e2e lint fmt deps deps-system deps-iptables deps-consul deps-mysql deps-mysql56 demo bench clean
+.PHONY: help build test quick e2e netns matrix sim salvage lint fmt deps deps-system deps-net deps-consul deps-mysql deps-mysql56 demo bench clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -55,21 +63,35 @@ build: ## Build bin/switchyard
 test: deps ## Everything: unit tests, then the tests on real servers (installs what is missing)
 	go test ./...
 	@# One package after the other: the servers of two would share the processors, and the clock would judge.
-	go test -tags $(TAGS) -count=1 -p 1 -timeout 28m $(SERVER_TESTS)
+	go test -tags $(TAGS) -count=1 -p 1 -timeout 40m $(SERVER_TESTS)
 
 quick: ## Unit tests only: no server, no root, seconds
 	go test ./...
 
 e2e: deps ## The end-to-end tests only
-	go test -tags $(TAGS) -count=1 -p 1 -timeout 28m ./e2e/...
+	go test -tags $(TAGS) -count=1 -p 1 -timeout 40m ./e2e/...
+
+netns: deps ## The fence in cut networks, all of it (root, some minutes)
+	go test -tags $(TAGS),netns -count=1 -timeout 60m -run 'CutOff|ControllersLose|Fence' ./e2e/scenarios
+
+matrix: deps ## The routing from end to end, every flavor, mode, fault and story (most of an hour), into FIGURES (JSON)
+	go test -tags $(TAGS),matrix -count=1 -timeout 100m -v -run '^TestMatrix$$/$(CELLS)' ./e2e/matrix -args "$(abspath $(FIGURES))"
+
+sim: ## The seeded simulator, SEEDS worlds from seed SEED on (some minutes)
+	go test ./controller/sim -count=1 -timeout 60m -run 'TestSeeds' -v -args -seed=$(SEED) -seeds=$(SEEDS)
+
+# Each is a site of its own; the first of each flavor is in `make test` too.
+salvage: deps ## CRASHES crashes of each flavor under a write load: the binary log's tail is taken, nothing acknowledged is lost
+	SALVAGE_CRASHES=$(CRASHES) go test -tags $(TAGS) -count=1 -p 1 -timeout 60m -v -run '^TestSalvage$$' ./e2e/scenarios
 
 lint: $(STATICCHECK) ## gofmt, go vet and staticcheck, with and without tags, and the floors
 	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './bin/*')); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt'd (make fmt):"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go vet -tags $(TAGS) ./...
+	go vet -tags $(TAGS),netns,matrix ./...
 	$(STATICCHECK) ./...
-	$(STATICCHECK) -tags $(TAGS) ./...
+	$(STATICCHECK) -tags $(TAGS),netns,matrix ./...
 	go test ./e2e/house
 
 fmt: ## Format the Go sources
@@ -80,7 +102,7 @@ $(STATICCHECK): e2e/tools/go.mod e2e/tools/go.sum
 	go -C e2e/tools build -o $@ honnef.co/go/tools/cmd/staticcheck
 	@touch $@
 
-deps: deps-system deps-iptables deps-consul deps-mysql deps-mysql56 ## Install whatever the tests need and is missing
+deps: deps-system deps-net deps-consul deps-mysql deps-mysql56 ## Install whatever the tests need and is missing
 
 # A package that is installed must not start a server of its own; policy-rc.d is Debian's switch for that.
 deps-system: ## MariaDB, HAProxy and a C compiler, by apt
@@ -99,11 +121,14 @@ deps-system: ## MariaDB, HAProxy and a C compiler, by apt
 	apt-get update; \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing
 
-deps-iptables: ## iptables, by which tests cut loopback addresses off (root)
-	@command -v iptables >/dev/null && exit 0; \
+deps-net: ## iproute2 and iptables, by which tests make networks and cut them (root)
+	@missing=""; \
+	command -v ip >/dev/null || missing="$$missing iproute2"; \
+	command -v iptables-restore >/dev/null || missing="$$missing iptables"; \
+	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo "Missing: iptables. Run as root: apt-get install iptables" >&2; exit 1; fi; \
-	apt-get update; DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends iptables
+		echo "Missing:$$missing. Run as root: apt-get install$$missing" >&2; exit 1; fi; \
+	apt-get update; DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing
 
 deps-consul: ## Consul, built from its Go module into the cache (some minutes, once)
 	@if "$(SWITCHYARD_CACHE)/consul" version 2>/dev/null | grep -qx 'Consul v$(CONSUL_VERSION)'; then exit 0; fi; \
@@ -152,7 +177,7 @@ demo: deps-system deps-consul $(if $(filter mysql,$(FLAVOR)),deps-mysql) build #
 	./bin/switchyard demo --flavor $(FLAVOR) --fault $(FAULT) $(ARGS)
 
 bench: deps-system deps-consul deps-mysql build ## Measure outages, RUNS of each flavor and fault, into FIGURES (JSON)
-	go run ./e2e/figures --binary ./bin/switchyard --runs $(RUNS) --out $(FIGURES)
+	go run ./e2e/figures --binary ./bin/switchyard --runs $(RUNS) --proxies $(PROXIES) --out $(FIGURES)
 
 clean: ## Remove what was built here (not the cache)
 	rm -rf bin $(FIGURES)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"strings"
@@ -24,8 +25,13 @@ const patience = 15 * time.Second
 func freePorts(t testing.TB, n int) []string {
 	t.Helper()
 	var addresses []string
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(addresses) < n; tries++ {
+		// Below the ports that the system gives to whoever asks for any: one that is
+		// given back here would be given to the next connection.
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
+		if err != nil && tries < 100 {
+			continue
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,6 +58,7 @@ func configs(t testing.TB, n int) []Config {
 	for _, peer := range peers {
 		all = append(all, Config{
 			ID: peer.ID, LedgerID: "prod", DataDir: filepath.Join(t.TempDir(), "data"), Bind: peer.RaftAddress, Peers: peers,
+			Secret: "of-three",
 			Timeouts: Timeouts{
 				// Long enough that a busy machine does not depose a leader.
 				Heartbeat: 800 * time.Millisecond, Election: 800 * time.Millisecond, LeaderLease: 700 * time.Millisecond,

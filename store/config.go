@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -71,6 +72,15 @@ type Config struct {
 	Bind      string
 	Advertise string
 	Peers     []Peer
+	// Secret is known to all controllers, and to nobody else: both ends of a raft
+	// connection prove it before raft hears a byte. Without TLS, who can change
+	// what is on the wire can still take over a connection that has begun.
+	Secret string
+	// TLS returns this controller's certificate and, as RootCAs, whom to trust;
+	// it is asked for each connection. ServerName is the name in the certificates
+	// of all controllers; if it is empty, each has that of its address in Peers.
+	// Without TLS, raft's traffic is neither encrypted nor signed.
+	TLS func() (*tls.Config, error)
 
 	Timeouts   Timeouts
 	Compaction Compaction
@@ -137,6 +147,8 @@ func (c Config) validate() error {
 		return errors.New("name of the cluster of controllers is empty: all controllers share one")
 	case c.DataDir == "":
 		return errors.New("data_dir is empty: name a directory for this controller's state")
+	case c.Secret == "":
+		return errors.New("secret is empty: give all controllers the same")
 	case c.Now == nil:
 		return errors.New("the clock is missing")
 	}

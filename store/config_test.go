@@ -20,6 +20,7 @@ func TestBadConfigurations(t *testing.T) {
 		{func(c *Config) { c.ID = "" }, "id is empty"},
 		{func(c *Config) { c.LedgerID = "" }, "name of the cluster of controllers"},
 		{func(c *Config) { c.DataDir = "" }, "data_dir is empty"},
+		{func(c *Config) { c.Secret = "" }, "secret is empty"},
 		{func(c *Config) { c.Now = nil }, "clock"},
 		{func(c *Config) { c.Bind = "7000" }, `bind.raft: "7000": want HOST:PORT`},
 		{func(c *Config) { c.Bind = "127.0.0.1:0" }, "want a port"},

@@ -10,10 +10,14 @@ import (
 	"time"
 )
 
-// greetingLimit bounds the one line that either side says before raft speaks.
-const greetingLimit = 4096
+const (
+	// greetingVersion is 2 since both ends prove that they know the secret.
+	greetingVersion = 2
+	// greetingLimit bounds each of the lines that are said before raft speaks.
+	greetingLimit = 4096
+)
 
-// hello is the line of the one who dials.
+// hello is the first line of the one who dials.
 type hello struct {
 	Version int      `json:"switchyard_raft"`
 	Ledger  string   `json:"ledger"`
@@ -21,69 +25,160 @@ type hello struct {
 	Address string   `json:"address"`
 	To      string   `json:"to"`
 	Members []string `json:"members"`
+	Nonce   []byte   `json:"nonce"`
 }
 
-// answer is the line that comes back; an empty refusal is a welcome.
+// challenge is what comes back. A refusal in it is for one who speaks another
+// version, or no TLS; its key is that of version 1, which reads it too.
+type challenge struct {
+	Refusal string `json:"refusal,omitempty"`
+	Version int    `json:"switchyard_raft"`
+	Nonce   []byte `json:"nonce,omitempty"`
+}
+
+// evidence is the second line of the one who dials, and shows that it knows
+// the secret. It goes first: who is dialed tells a stranger nothing.
+type evidence struct {
+	Proof []byte `json:"proof"`
+}
+
+// answer is the last line; an empty refusal is a welcome.
 type answer struct {
 	Refusal string `json:"refusal"`
 	ID      string `json:"id"`
+	Proof   []byte `json:"proof,omitempty"`
 }
 
-// introduce says hello on a connection that this controller has dialed.
-func (s *stream) introduce(conn net.Conn, address string, timeout time.Duration) error {
-	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
+// errNothingSaid is what somebody leaves who only looks whether a port is open.
+var errNothingSaid = errors.New("it said nothing")
+
+// introduce greets on a connection that this controller has dialed.
+func (s *stream) introduce(conn *greeted, address string, deadline time.Time) error {
+	if err := conn.raw.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if err := s.greet(conn, address); err != nil {
+		return fmt.Errorf("greet %s: %w", address, err)
+	}
+	return conn.raw.SetDeadline(time.Time{})
+}
+
+func (s *stream) greet(conn *greeted, address string) error {
+	binding, err := s.secureDialed(conn, address)
+	if err != nil {
 		return err
 	}
 	line := hello{
-		Version: 1, Ledger: s.cfg.LedgerID, From: s.cfg.ID, Address: s.cfg.Advertise, Members: s.cfg.members(),
+		Version: greetingVersion, Ledger: s.cfg.LedgerID, From: s.cfg.ID, Address: s.cfg.Advertise,
+		Members: s.cfg.members(), Nonce: newNonce(),
 	}
 	for _, peer := range s.cfg.Peers {
 		if peer.RaftAddress == address {
 			line.To = peer.ID
 		}
 	}
-	if err := say(conn, line); err != nil {
-		return fmt.Errorf("greet %s: %w", address, err)
-	}
-	var reply answer
-	if err := hear(conn, &reply); err != nil {
-		return fmt.Errorf("greet %s: %w", address, err)
-	}
-	if reply.Refusal != "" {
-		err := fmt.Errorf("the controller at %s refuses this one: %s", address, reply.Refusal)
-		s.complain(err)
+	said, err := say(conn.Conn, line)
+	if err != nil {
 		return err
 	}
-	return conn.SetDeadline(time.Time{})
+	var back challenge
+	heard, err := hear(conn.Conn, &back)
+	switch {
+	case certificateRefused(err):
+		return s.dislike(address, fmt.Errorf("it does not accept the certificate of this controller: %w; see its log", err))
+	case err != nil:
+		return err
+	case back.Refusal != "":
+		return s.dislike(address, fmt.Errorf("it refuses this controller: %s", back.Refusal))
+	case back.Version != greetingVersion || len(back.Nonce) != nonceSize:
+		return s.dislike(address, fmt.Errorf("it speaks version %d of the greeting, this controller version %d; "+
+			"run the same release on all controllers", back.Version, greetingVersion))
+	}
+	talk := newTranscript(s.cfg.Secret, said, heard, binding)
+	if _, err := say(conn.Conn, evidence{talk.proof(dialer)}); err != nil {
+		return err
+	}
+	var reply answer
+	_, err = hear(conn.Conn, &reply)
+	switch {
+	case err != nil:
+		return err
+	case reply.Refusal != "":
+		return s.dislike(address, fmt.Errorf("it refuses this controller: %s", reply.Refusal))
+	case !talk.shows(reply.Proof, acceptor) || reply.ID != line.To:
+		return s.dislike(address, fmt.Errorf("it does not prove that it is %q and knows the secret of these controllers; "+
+			"find out who answers there", line.To))
+	}
+	return nil
 }
 
-// welcome hears and answers the hello on a connection that was accepted.
-func (s *stream) welcome(conn net.Conn) error {
-	if err := conn.SetDeadline(time.Now().Add(s.cfg.Timeouts.Network)); err != nil {
+// welcome hears and answers the greeting on a connection that was accepted.
+func (s *stream) welcome(conn *greeted) error {
+	// One deadline for all of it, so that who sends a byte now and then gains nothing.
+	if err := conn.raw.SetDeadline(time.Now().Add(s.cfg.Timeouts.Network)); err != nil {
+		return err
+	}
+	binding, chain, err := s.secureAccepted(conn)
+	if err != nil {
 		return err
 	}
 	var line hello
-	if err := hear(conn, &line); err != nil {
-		return fmt.Errorf("a stranger at %s: %w", conn.RemoteAddr(), err)
-	}
-	refusal := s.objection(line)
-	if err := say(conn, answer{Refusal: refusal, ID: s.cfg.ID}); err != nil {
+	heard, err := hear(conn.Conn, &line)
+	if err != nil {
 		return err
+	}
+	if line.Version != greetingVersion {
+		return s.refuse(conn.Conn, challenge{Version: greetingVersion, Refusal: fmt.Sprintf(
+			"it speaks version %d of the greeting, this controller version %d; run the same release on all controllers",
+			line.Version, greetingVersion)})
+	}
+	if len(line.Nonce) != nonceSize {
+		return errors.New("its greeting has no nonce")
+	}
+	said, err := say(conn.Conn, challenge{Version: greetingVersion, Nonce: newNonce()})
+	if err != nil {
+		return err
+	}
+	var shown evidence
+	if _, err := hear(conn.Conn, &shown); err != nil {
+		return err
+	}
+	talk := newTranscript(s.cfg.Secret, heard, said, binding)
+	if !talk.shows(shown.Proof, dialer) {
+		return s.refuse(conn.Conn, answer{Refusal: "it does not know the secret of these controllers; " +
+			"give all controllers the same secret"})
+	}
+	// Only now is there somebody to discuss it with.
+	refusal := s.objection(line)
+	if refusal == "" {
+		refusal = s.misnamed(line.From, chain)
 	}
 	if refusal != "" {
-		err := fmt.Errorf("refused the controller %q at %s: %s", line.From, conn.RemoteAddr(), refusal)
-		s.complain(err)
+		return s.refuse(conn.Conn, answer{Refusal: refusal, ID: s.cfg.ID})
+	}
+	if _, err := say(conn.Conn, answer{ID: s.cfg.ID, Proof: talk.proof(acceptor)}); err != nil {
 		return err
 	}
-	return conn.SetDeadline(time.Time{})
+	return conn.raw.SetDeadline(time.Time{})
+}
+
+// refuse says a line that refuses, and returns its reason.
+func (s *stream) refuse(to net.Conn, line any) error {
+	reason := ""
+	switch l := line.(type) {
+	case challenge:
+		reason = l.Refusal
+	case answer:
+		reason = l.Refusal
+	}
+	_, err := say(to, line)
+	return errors.Join(errors.New(reason), err)
 }
 
 // objection is why line's sender must not talk raft with this controller.
 func (s *stream) objection(line hello) string {
 	members := s.cfg.members()
 	switch {
-	case line.Version != 1:
-		return fmt.Sprintf("it speaks version %d of the greeting, this controller version 1", line.Version)
 	case line.Ledger != s.cfg.LedgerID:
 		return fmt.Sprintf("it is of the cluster of controllers %q, this one of %q", line.Ledger, s.cfg.LedgerID)
 	case !slices.Equal(line.Members, members):
@@ -100,42 +195,33 @@ func (s *stream) objection(line hello) string {
 	return ""
 }
 
-// complain logs a refusal once, not at each of raft's attempts.
-func (s *stream) complain(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if text := err.Error(); text != s.refused {
-		s.refused = text
-		s.logger.Error("controllers do not agree on who they are", "error", err)
-	}
-}
-
-func say(to io.Writer, line any) error {
+// say sends one line, and returns it.
+func say(to io.Writer, line any) ([]byte, error) {
 	data, err := json.Marshal(line)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, err = to.Write(append(data, '\n'))
-	return err
+	return data, err
 }
 
 // hear reads one line and not a byte more: what follows is raft's.
-func hear(from io.Reader, line any) error {
-	data := make([]byte, 0, 256)
+func hear(from io.Reader, line any) ([]byte, error) {
+	data := make([]byte, 0, 512)
 	var one [1]byte
 	for {
 		if _, err := io.ReadFull(from, one[:]); err != nil {
-			return fmt.Errorf("no greeting came: %w", err)
+			return nil, fmt.Errorf("no greeting came: %w", err)
 		}
 		if one[0] == '\n' {
 			break
 		}
 		if data = append(data, one[0]); len(data) > greetingLimit {
-			return errors.New("its first line is no greeting of a controller")
+			return nil, errors.New("its first line is no greeting of a controller")
 		}
 	}
 	if err := json.Unmarshal(data, line); err != nil {
-		return fmt.Errorf("its first line is no greeting of a controller: %w", err)
+		return nil, fmt.Errorf("its line is no greeting of a controller: %w", err)
 	}
-	return nil
+	return data, nil
 }

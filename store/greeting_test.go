@@ -96,7 +96,7 @@ func TestControllersThatDisagree(t *testing.T) {
 			if one.IsLeader() || two.IsLeader() {
 				t.Error("they elected a leader")
 			}
-			if n := strings.Count(book.String(), "do not agree"); n > 20 {
+			if n := strings.Count(book.String(), "raft connection to another"); n > 20 {
 				t.Errorf("the log says so %d times", n)
 			}
 		})

@@ -168,6 +168,8 @@ type Stats struct {
 	LastIndex    uint64
 	AppliedIndex uint64
 	Peers        []Peer
+	// Members are those that raft itself counts, by their ids.
+	Members []Member
 	// LastContact is how long ago a follower heard of the leader; 0 on the
 	// leader, negative if never.
 	LastContact time.Duration
@@ -183,6 +185,7 @@ func (s *Store) Stats() Stats {
 		LastIndex:    s.raft.LastIndex(),
 		AppliedIndex: s.raft.AppliedIndex(),
 		Peers:        append([]Peer(nil), s.cfg.Peers...),
+		Members:      s.members(),
 	}
 	switch contact := s.raft.LastContact(); {
 	case s.elected():

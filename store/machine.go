@@ -25,6 +25,8 @@ type machine struct {
 
 	applied sqlite.Position
 	current atomic.Pointer[ledger.State]
+	// whole is the current state with the position that it is at.
+	whole atomic.Pointer[snapshot]
 }
 
 var _ raft.BatchingFSM = (*machine)(nil)
@@ -49,6 +51,7 @@ func (m *machine) ApplyBatch(entries []*raft.Log) []any {
 		return fill(results, err)
 	}
 	m.applied = at
+	m.whole.Store(&snapshot{state: state, at: at})
 	if len(changes) > 0 {
 		m.current.Store(&state)
 		m.changed.send(struct{}{})
@@ -121,6 +124,7 @@ func (m *machine) Restore(source io.ReadCloser) error {
 		return err
 	}
 	m.applied = at
+	m.whole.Store(&snapshot{state: state, at: at})
 	m.current.Store(&state)
 	m.changed.send(struct{}{})
 	return nil

@@ -83,6 +83,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	}
 	state := s.disk.state
 	s.machine.current.Store(&state)
+	s.machine.whole.Store(&snapshot{state: state, at: s.disk.applied})
 	return s.join(logger)
 }
 
@@ -175,14 +176,24 @@ func (s *Store) Close() error {
 }
 
 // handOver asks the follower that is furthest to take over at once, instead of
-// after its heartbeat timeout.
+// after its heartbeat timeout. Raft does not say which of those that are level
+// still live, so that the others are asked after it.
 func (s *Store) handOver() {
 	if len(s.cfg.Peers) == 1 || !s.elected() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), transferLimit)
 	defer cancel()
-	if err := s.await(ctx, func() error { return s.raft.LeadershipTransfer().Error() }); err != nil {
+	err := s.await(ctx, func() error { return s.raft.LeadershipTransfer().Error() })
+	for _, m := range s.members() {
+		if err == nil || ctx.Err() != nil || !s.elected() {
+			break
+		}
+		if m.Voter && m.ID != s.cfg.ID {
+			err = s.give(ctx, m)
+		}
+	}
+	if err != nil {
 		s.logger.Warn("leadership was not handed over; the others will elect a leader by themselves", "error", err)
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,20 +14,29 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// stream is the TCP under raft's transport. Both ends greet each other first,
-// so that controllers of different clusters, or with different ideas of who
-// the controllers are, never exchange votes.
+// stream is the TCP, or TLS, under raft's transport. Both ends greet each other
+// first and prove that they know the controllers' secret, so that strangers,
+// controllers of different clusters, or with different ideas of who the
+// controllers are, never exchange votes.
 type stream struct {
 	net.Listener
 	cfg    Config
 	logger *slog.Logger
 
-	done    chan struct{}
-	mu      sync.Mutex
-	conns   map[net.Conn]struct{}
-	refused string
-	closing sync.Once
-	err     error
+	done chan struct{}
+	mu   sync.Mutex
+	// conns is nil once this stream is closed.
+	conns map[net.Conn]struct{}
+	// greetings counts by host those that have not said who they are; greeting
+	// is their sum.
+	greetings map[string]int
+	greeting  int
+	// complaints has when a reason was last logged.
+	complaints map[complaint]time.Time
+	// certified is the last usable TLS.
+	certified *tls.Config
+	closing   sync.Once
+	err       error
 }
 
 var _ raft.StreamLayer = (*stream)(nil)
@@ -40,6 +50,7 @@ func listen(ctx context.Context, cfg Config, logger *slog.Logger) (*stream, erro
 	}
 	return &stream{
 		Listener: listener, cfg: cfg, logger: logger, done: make(chan struct{}), conns: map[net.Conn]struct{}{},
+		greetings: map[string]int{}, complaints: map[complaint]time.Time{},
 	}, nil
 }
 
@@ -81,16 +92,32 @@ func (a advertised) String() string { return string(a) }
 // Accept implements net.Listener. The greeting is read with the first byte
 // that raft wants, so that a silent client holds up nobody.
 func (s *stream) Accept() (net.Conn, error) {
-	conn, err := s.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		raw, err := s.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		admitted, err := s.admit(raw)
+		if err != nil {
+			s.reject(raw, err)
+			// It is a stranger's, so that an error in closing it is nobody's.
+			_ = raw.Close()
+			continue
+		}
+		conn, err := s.track(raw)
+		if err != nil {
+			admitted()
+			return nil, err
+		}
+		conn.welcome, conn.admitted = s.welcome, sync.OnceFunc(admitted)
+		return conn, nil
 	}
-	return s.track(conn, s.welcome)
 }
 
 // Dial implements raft.StreamLayer.
 func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	deadline := time.Now().Add(timeout)
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	go func() {
 		select {
@@ -103,11 +130,11 @@ func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Co
 	if err != nil {
 		return nil, err
 	}
-	conn, err := s.track(raw, nil)
+	conn, err := s.track(raw)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.introduce(conn, string(address), timeout); err != nil {
+	if err := s.introduce(conn, string(address), deadline); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
@@ -131,15 +158,15 @@ func (s *stream) Close() error {
 	return s.err
 }
 
-// track keeps conn for Close. greet is called before the first read.
-func (s *stream) track(conn net.Conn, greet func(net.Conn) error) (net.Conn, error) {
+// track keeps raw for Close.
+func (s *stream) track(raw net.Conn) (*greeted, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conns == nil {
-		return nil, errors.Join(net.ErrClosed, conn.Close())
+		return nil, errors.Join(net.ErrClosed, raw.Close())
 	}
-	s.conns[conn] = struct{}{}
-	return &greeted{Conn: conn, owner: s, greet: greet}, nil
+	s.conns[raw] = struct{}{}
+	return &greeted{Conn: raw, raw: raw, owner: s}, nil
 }
 
 func (s *stream) forget(conn net.Conn) {
@@ -150,19 +177,26 @@ func (s *stream) forget(conn net.Conn) {
 
 // greeted is a connection that was greeted, or will be at the first read.
 type greeted struct {
+	// Conn is what raft speaks on: raw, or TLS on it.
 	net.Conn
+	raw   net.Conn
 	owner *stream
 	once  sync.Once
-	greet func(net.Conn) error
-	err   error
+	// welcome greets an accepted connection, admitted ends its greeting.
+	welcome  func(*greeted) error
+	admitted func()
+	err      error
 }
 
 // Read implements net.Conn.
 func (g *greeted) Read(p []byte) (int, error) {
 	g.once.Do(func() {
-		if g.greet != nil {
-			g.err = g.greet(g.Conn)
-			g.owner.logger.Debug("raft connection accepted", "from", g.RemoteAddr().String(), "error", g.err)
+		if g.welcome == nil {
+			return
+		}
+		defer g.admitted()
+		if g.err = g.welcome(g); g.err != nil {
+			g.owner.reject(g.raw, g.err)
 		}
 	})
 	if g.err != nil {
@@ -170,15 +204,19 @@ func (g *greeted) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n, err := g.Conn.Read(p)
-	if errors.Is(err, net.ErrClosed) {
-		// This controller is closing, which is no error either.
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) {
+		// This controller is closing, or the other one has died without TLS's
+		// farewell, which is no error either.
 		err = io.EOF
 	}
 	return n, err
 }
 
-// Close implements net.Conn.
+// Close implements net.Conn. It says no farewell of TLS, which could block.
 func (g *greeted) Close() error {
-	g.owner.forget(g.Conn)
-	return g.Conn.Close()
+	if g.admitted != nil {
+		g.admitted()
+	}
+	g.owner.forget(g.raw)
+	return g.raw.Close()
 }

@@ -21,16 +21,22 @@ type field struct {
 
 func decodeSwitchover(body []byte) (wire.SwitchoverRequest, error) {
 	var r wire.SwitchoverRequest
-	err := decodeObject(body, field{"cluster", &r.Cluster}, field{"to", &r.To}, field{"by", &r.By})
+	err := decodeObject(body, field{"cluster", &r.Cluster}, field{"to", &r.To}, field{"by", &r.By},
+		field{"reason", &r.Reason})
 	if err != nil {
 		return r, err
 	}
 	if err := wire.CheckName("cluster", r.Cluster); err != nil {
 		return r, wire.NewError(wire.BadRequest, `field "cluster": `+err.Error(), "")
 	}
-	if len(r.By) > wire.MaxName {
-		text := fmt.Sprintf(`field "by" has %d bytes: want at most %d`, len(r.By), wire.MaxName)
-		return r, wire.NewError(wire.BadRequest, text, "")
+	for _, f := range []struct {
+		name, text string
+		most       int
+	}{{"by", r.By, wire.MaxName}, {"reason", r.Reason, wire.MaxReason}} {
+		if len(f.text) > f.most {
+			text := fmt.Sprintf("field %q has %d bytes: want at most %d", f.name, len(f.text), f.most)
+			return r, wire.NewError(wire.BadRequest, text, "")
+		}
 	}
 	return r, nil
 }
@@ -126,6 +132,8 @@ func describe(err error) string {
 		want = "a list"
 	case reflect.Int:
 		want = "a whole number"
+	case reflect.Bool:
+		want = "true or false"
 	default:
 	}
 	return fmt.Sprintf("want %s, got %s", want, mismatch.Value)

@@ -15,6 +15,9 @@ func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		`{"cluster":"main","to":"db2:3306","by":"me"}`, `{"cluster":"main"}`, `{}`, `[]`, ``, `{"cluster":`,
 		`{"asker":"c1","cluster":"main","servers":["a:1","[::1]:2"],"wait_ms":5}`, `{"cluster":"a","cluster":"b"}`,
+		`{"server":"db1","duration":"2h30m","reason":"r","owner":"o","by":"b"}`, `{"server":"db1","read_only":false,"reason":"r"}`,
+		`{"server":"db1","rule":"must","for":"3d"}`, `{"server":"db1","clear":true}`, `{"recovery":"r","comment":"c"}`,
+		`{"cluster":"main","force":true,"reason":"r","to":"db2"}`, `{"server":"a","below":"b"}`,
 		`{"to":null,"cluster":"x"}`, "{\"cluster\":\"\xff\"}",
 	} {
 		f.Add([]byte(seed))
@@ -22,6 +25,14 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		checkDecode(t, body, decodeSwitchover)
 		checkDecode(t, body, decodeWitness)
+		checkDecode(t, body, decodeRequest[wire.DowntimeRequest])
+		checkDecode(t, body, decodeRequest[wire.ServerRequest])
+		checkDecode(t, body, decodeRequest[wire.RuleRequest])
+		checkDecode(t, body, decodeRequest[wire.PauseRequest])
+		checkDecode(t, body, decodeRequest[wire.AckRequest])
+		checkDecode(t, body, decodeRequest[wire.FailoverRequest])
+		checkDecode(t, body, decodeRequest[wire.MoveRequest])
+		checkDecode(t, body, decodeRequest[wire.ReadOnlyRequest])
 	})
 }
 

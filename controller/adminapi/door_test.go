@@ -22,20 +22,102 @@ const secret = "a secret of the tests"
 // service is a Service made of functions; one that a test does not set fails
 // the call.
 type service struct {
+	operations
 	leader     bool
 	leaderID   string
 	ready      error
 	status     func(context.Context) (wire.Status, error)
 	clusters   func(context.Context) ([]wire.Cluster, error)
 	topology   func(context.Context, string) (wire.Topology, error)
+	proxies    func(context.Context, string) (wire.Proxies, error)
+	kv         func(context.Context, string) (wire.KV, error)
 	recoveries func(context.Context, string) ([]wire.Recovery, error)
 	recovery   func(context.Context, string) (wire.Recovery, error)
 	explain    func(context.Context, string) (wire.Explanation, error)
 	switchover func(context.Context, wire.SwitchoverRequest) (wire.Recovery, error)
 	witness    func(context.Context, wire.WitnessRequest) (wire.WitnessReply, error)
+	voice      func(context.Context) (wire.Voice, error)
+	members    func(context.Context) (wire.Controllers, error)
+	backup     func(context.Context, bool) ([]byte, error)
+}
+
+// operations answers each request by what do returns for it: a wire.Done, a
+// wire.Recovery or an error.
+type operations struct {
+	do    func(request any) (any, error)
+	audit func(wire.AuditQuery) (wire.Audit, error)
+}
+
+func answered[A any](o operations, request any) (A, error) {
+	value, err := o.do(request)
+	if err != nil {
+		var none A
+		return none, err
+	}
+	return value.(A), nil
+}
+
+func (o operations) Audit(_ context.Context, q wire.AuditQuery) (wire.Audit, error) {
+	return o.audit(q)
+}
+
+func (o operations) BeginDowntime(_ context.Context, r wire.DowntimeRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (o operations) EndDowntime(_ context.Context, r wire.ServerRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (o operations) PromotionRule(_ context.Context, r wire.RuleRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (o operations) Pause(_ context.Context, r wire.PauseRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (o operations) Resume(_ context.Context, r wire.ResumeRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (o operations) Ack(_ context.Context, r wire.AckRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (o operations) Move(_ context.Context, r wire.MoveRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (o operations) Detach(_ context.Context, r wire.DetachRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (o operations) Reattach(_ context.Context, r wire.ServerRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (o operations) SetReadOnly(_ context.Context, r wire.ReadOnlyRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (o operations) Recover(_ context.Context, r wire.ServerRequest) (wire.Recovery, error) {
+	return answered[wire.Recovery](o, r)
+}
+
+func (o operations) Failover(_ context.Context, r wire.FailoverRequest) (wire.Recovery, error) {
+	return answered[wire.Recovery](o, r)
+}
+
+func (o operations) TransferLeader(_ context.Context, r wire.TransferRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
 }
 
 var _ adminapi.Service = (*service)(nil)
+
+func (s *service) Voice(ctx context.Context) (wire.Voice, error) { return s.voice(ctx) }
+
+func (s *service) Controllers(ctx context.Context) (wire.Controllers, error) { return s.members(ctx) }
 
 func (s *service) Role() (bool, string) { return s.leader, s.leaderID }
 func (s *service) Ready() error         { return s.ready }
@@ -47,6 +129,12 @@ func (s *service) Clusters(ctx context.Context) ([]wire.Cluster, error) { return
 func (s *service) Topology(ctx context.Context, c string) (wire.Topology, error) {
 	return s.topology(ctx, c)
 }
+
+func (s *service) Proxies(ctx context.Context, c string) (wire.Proxies, error) {
+	return s.proxies(ctx, c)
+}
+
+func (s *service) KV(ctx context.Context, c string) (wire.KV, error) { return s.kv(ctx, c) }
 
 func (s *service) Recoveries(ctx context.Context, c string) ([]wire.Recovery, error) {
 	return s.recoveries(ctx, c)
@@ -158,7 +246,11 @@ func send(t *testing.T, method, url, body string, header ...string) answer {
 	for i := 0; i+1 < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}
-	transport := &http.Transport{DisableKeepAlives: true}
+	return roundTrip(t, &http.Transport{DisableKeepAlives: true}, request)
+}
+
+func roundTrip(t *testing.T, transport *http.Transport, request *http.Request) answer {
+	t.Helper()
 	response, err := transport.RoundTrip(request)
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +260,9 @@ func send(t *testing.T, method, url, body string, header ...string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{response.StatusCode, response.Header, string(text)}
+	a := answer{response.StatusCode, response.Header, string(text)}
+	conforms(t, request.Method, request.URL.String(), a)
+	return a
 }
 
 func wantError(t *testing.T, a answer, status int, code wire.Code, parts ...string) {
@@ -200,3 +294,11 @@ func into[T any](t *testing.T, a answer) T {
 }
 
 func key(host string) topology.Key { return topology.Key{Host: host, Port: 3306} }
+
+func (o operations) Adopt(_ context.Context, r wire.AdoptRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (s *service) Backup(ctx context.Context, local bool) ([]byte, error) {
+	return s.backup(ctx, local)
+}

@@ -17,10 +17,17 @@ import (
 // waits for it, so that the leader's reason arrives and not the follower's.
 const forwardGrace = 2 * time.Second
 
+// forwardConnect is how long the leader's host may take to accept a connection:
+// one that is cut off answers nothing at all.
+const forwardConnect = 2 * time.Second
+
 // forward asks the leader and relays its answer. A call that was forwarded
 // once goes no further, whatever the two controllers believe of each other.
 func (s *Server) forward(r *request, leaderID, path string, body []byte) {
-	reply, err := s.askLeader(r, leaderID, path, body)
+	deadline, _ := r.ctx.Deadline()
+	ctx, cancel := extend(r.ctx, deadline.Add(forwardGrace))
+	defer cancel()
+	reply, err := s.askLeader(ctx, r, leaderID, path, body)
 	if err != nil {
 		s.fail(r, err)
 		return
@@ -30,7 +37,8 @@ func (s *Server) forward(r *request, leaderID, path string, body []byte) {
 	r.SetBody(reply.Body)
 }
 
-func (s *Server) askLeader(r *request, leaderID, path string, body []byte) (call.Reply, error) {
+// askLeader makes one call to the leader's door, until ctx ends.
+func (s *Server) askLeader(ctx context.Context, r *request, leaderID, path string, body []byte) (call.Reply, error) {
 	if from := r.Request.Header.Peek(wire.HeaderForwarded); len(from) > 0 {
 		return call.Reply{}, wire.NewError(wire.NotLeader,
 			fmt.Sprintf("controller %s took %s for the leader, which it is not", clip(string(from)), s.config.SelfID),
@@ -50,12 +58,9 @@ func (s *Server) askLeader(r *request, leaderID, path string, body []byte) (call
 	if r.IsHead() {
 		method = "GET" // fasthttp leaves the body away
 	}
-	deadline, _ := r.ctx.Deadline()
-	ctx, cancel := extend(r.ctx, deadline.Add(forwardGrace))
-	defer cancel()
 	reply, err := call.Do(ctx, call.Request{
-		Method: method, URL: join(base, path), Body: body,
-		Header: map[string]string{wire.HeaderForwarded: s.config.SelfID},
+		Method: method, URL: join(base, path), Body: body, Connect: forwardConnect, MaxReply: r.most, TLS: s.config.PeerTLS,
+		Header: s.forwardHeader(r, method, (&url.URL{Path: path}).EscapedPath(), body),
 	})
 	if err != nil {
 		s.log.Warn("a call could not be forwarded to the leader", slog.String("leader", leaderID),

@@ -7,29 +7,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"switchyard/controller/adminapi/wire"
 )
-
-func (s *Server) leaderCheck(r *request) {
-	leader, id := s.service.Role()
-	status := fasthttp.StatusNotFound
-	if leader {
-		status = fasthttp.StatusOK
-	}
-	s.write(r, status, wire.LeaderCheck{ID: s.config.SelfID, Leader: leader, LeaderID: id})
-}
-
-func (s *Server) live(*request) (any, error) { return wire.Health{OK: true}, nil }
-
-func (s *Server) ready(r *request) {
-	if err := s.service.Ready(); err != nil {
-		s.write(r, fasthttp.StatusServiceUnavailable, wire.Health{Reason: err.Error()})
-		return
-	}
-	s.write(r, fasthttp.StatusOK, wire.Health{OK: true})
-}
 
 func (s *Server) exposition(r *request) {
 	if s.metrics == nil {
@@ -48,12 +27,29 @@ func (s *Server) clusters(r *request) (any, error) {
 
 func (s *Server) topology(r *request) (any, error) { return s.service.Topology(r.ctx, r.name) }
 
-func (s *Server) recoveries(r *request) (any, error) {
+// clusterOf is the query parameter of a call that is about one cluster or all.
+func clusterOf(r *request) (string, error) {
 	cluster := string(r.QueryArgs().Peek("cluster"))
 	if cluster != "" {
 		if err := wire.CheckName("cluster", cluster); err != nil {
-			return nil, wire.NewError(wire.BadRequest, err.Error(), "")
+			return "", wire.NewError(wire.BadRequest, err.Error(), "")
 		}
+	}
+	return cluster, nil
+}
+
+func (s *Server) proxies(r *request) (any, error) {
+	cluster, err := clusterOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.service.Proxies(r.ctx, cluster)
+}
+
+func (s *Server) recoveries(r *request) (any, error) {
+	cluster, err := clusterOf(r)
+	if err != nil {
+		return nil, err
 	}
 	recoveries, err := s.service.Recoveries(r.ctx, cluster)
 	return list(recoveries), err
@@ -75,6 +71,7 @@ func (s *Server) switchover(r *request) {
 		s.fail(r, err)
 		return
 	}
+	s.attribute(r, &wanted)
 	if leader, id := s.service.Role(); !leader {
 		body, err := json.Marshal(wanted)
 		if err != nil {
@@ -101,20 +98,6 @@ func (s *Server) witness(r *request) (any, error) {
 
 func (s *Server) whoAmI(*request) (any, error) {
 	return wire.WhoAmI{ID: s.config.SelfID, Boot: s.config.Boot, Name: s.config.Name}, nil
-}
-
-// authenticate refuses an internal call that no controller made.
-func (s *Server) authenticate(r *request) error {
-	nonce := string(r.Request.Header.Peek(wire.HeaderNonce))
-	got := string(r.Request.Header.Peek(wire.HeaderSignature))
-	want := wire.SignRequest(s.config.Secret, string(r.Method()), r.path, nonce, r.PostBody())
-	if nonce != "" && wire.VerifySignature(s.config.Secret, got, want) {
-		return nil
-	}
-	s.log.Warn("an internal call was refused: it is not signed with the controllers' shared secret",
-		slog.String("path", clip(r.path)), slog.String("from", r.RemoteAddr().String()))
-	return wire.NewError(wire.Unauthorized, "this call is for controllers: it is not signed with their shared secret",
-		"give all controllers the same secret")
 }
 
 // list makes an empty answer [] and not null.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,10 +16,17 @@ import (
 // Peers makes the internal calls of one controller to the others' doors.
 type Peers struct {
 	secret string
+	over   *tls.Config
 }
 
 // NewPeers returns the caller's side of the internal calls.
 func NewPeers(secret string) Peers { return Peers{secret: secret} }
+
+// Over returns p for https URLs too; nil verifies these by the system's roots.
+func (p Peers) Over(over *tls.Config) Peers {
+	p.over = over
+	return p
+}
 
 // Ask puts a question to the witness whose door is at base. Its deadline is
 // that of ctx. A reply that is not signed with the shared secret is an error.
@@ -39,13 +47,20 @@ func (p Peers) WhoAmI(ctx context.Context, base string) (wire.WhoAmI, error) {
 	return who, err
 }
 
-func (p Peers) do(ctx context.Context, r call.Request, path string, into any) error {
-	nonce := rand.Text()
+// send makes a signed call; the nonce is what its reply is signed for.
+func (p Peers) send(ctx context.Context, r call.Request, path string) (reply call.Reply, nonce string, err error) {
+	nonce = rand.Text()
 	r.Header = map[string]string{
 		wire.HeaderNonce:     nonce,
 		wire.HeaderSignature: wire.SignRequest(p.secret, r.Method, path, nonce, r.Body),
 	}
-	reply, err := call.Do(ctx, r)
+	r.TLS = p.over
+	reply, err = call.Do(ctx, r)
+	return reply, nonce, err
+}
+
+func (p Peers) do(ctx context.Context, r call.Request, path string, into any) error {
+	reply, nonce, err := p.send(ctx, r, path)
 	if err != nil {
 		return err
 	}

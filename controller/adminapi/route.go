@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ type request struct {
 	// variable one, unescaped and checked.
 	path string
 	name string
+	// most is the longest answer of the leader's that is relayed; 0 for call's own.
+	most int
+	who  caller
 }
 
 // handler returns what is written as JSON with status 200, or an error.
@@ -36,14 +40,20 @@ type route struct {
 	method string
 	// path is exact; one that ends in a slash is followed by a name.
 	path string
+	// slash routes take a slash at their end too, as checks in the field have it.
+	slash bool
 	// kind says what the name is, for errors.
 	kind string
 	// limited routes count against Limits.Calls.
 	limited  bool
 	internal bool
+	// sidecars routes are for the holders of the sidecars' secret.
+	sidecars bool
+	// role is what a caller needs; "" for what needs says.
+	role     wire.UserRole
 	deadline time.Duration
-	// query is the one query parameter that the route knows.
-	query  string
+	// query are the query parameters that the route knows.
+	query  []string
 	handle handler
 	// raw routes write their own answer.
 	raw func(r *request)
@@ -51,24 +61,35 @@ type route struct {
 
 func (s *Server) table() []route {
 	answer, switchover := s.limits.Answer, s.limits.Switchover
-	return []route{
-		{method: "GET", path: wire.PathLeaderCheck, deadline: answer, raw: s.leaderCheck},
+	return append([]route{
+		{method: "GET", path: wire.PathLeaderCheck, slash: true, deadline: answer, raw: s.leaderCheck},
+		{method: "GET", path: wire.PathLeaderCheck + "/", kind: "status", deadline: answer, raw: s.leaderCheck},
+		{method: "GET", path: wire.PathRoutedCheck, slash: true, deadline: routedTime, raw: s.routedCheck},
+		{method: "GET", path: wire.PathHealth, slash: true, deadline: answer, raw: s.health},
+		{method: "GET", path: wire.PathLeads, deadline: answer, raw: s.leads},
 		{method: "GET", path: wire.PathLive, deadline: answer, handle: s.live},
 		{method: "GET", path: wire.PathReady, deadline: answer, raw: s.ready},
 		{method: "GET", path: wire.PathMetrics, deadline: answer, raw: s.exposition},
+		{method: "GET", path: wire.PathOpenAPI, limited: true, deadline: answer, raw: s.openAPI},
 		{method: "GET", path: wire.PathStatus, limited: true, deadline: answer, handle: s.status},
 		{method: "GET", path: wire.PathClusters, limited: true, deadline: answer, handle: s.clusters},
 		{method: "GET", path: wire.PathTopology, kind: "cluster", limited: true, deadline: answer, handle: s.topology},
-		{method: "GET", path: wire.PathRecoveries, limited: true, deadline: answer, query: "cluster", handle: s.recoveries},
+		{method: "GET", path: wire.PathProxies, limited: true, deadline: answer, query: []string{"cluster"}, handle: s.proxies},
+		{method: "GET", path: wire.PathRecoveries, limited: true, deadline: answer, query: []string{"cluster"}, handle: s.recoveries},
 		{
 			method: "GET", path: wire.PathRecoveries + "/", kind: "recovery", limited: true, deadline: answer,
 			handle: s.recovery,
 		},
+		{
+			method: "GET", path: wire.PathAudit, limited: true, deadline: answer,
+			query: []string{"cluster", "server", "kind", "since", "before", "limit"}, handle: s.audit,
+		},
 		{method: "GET", path: wire.PathExplain, kind: "cluster", limited: true, deadline: answer, raw: s.explain},
 		{method: "POST", path: wire.PathSwitchover, limited: true, deadline: switchover, raw: s.switchover},
 		{method: "POST", path: wire.PathWitness, internal: true, deadline: answer, handle: s.witness},
+		{method: "POST", path: wire.PathWord, internal: true, deadline: answer, handle: s.word},
 		{method: "GET", path: wire.PathWhoAmI, internal: true, deadline: answer, handle: s.whoAmI},
-	}
+	}, slices.Concat(s.operations(), s.kvCalls(), s.controllerCalls(), s.ledgerCalls(), s.sidecarCalls())...)
 }
 
 // handle answers one call. It never lets a panic out: fasthttp would end the
@@ -97,11 +118,14 @@ func (s *Server) serve(r *request, match route) {
 	ctx, cancel := context.WithTimeout(r.ctx, match.deadline)
 	defer cancel()
 	r.ctx = ctx
-	if match.internal {
-		if err := s.authenticate(r); err != nil {
+	if match.internal || match.sidecars {
+		if err := s.authenticate(r, match); err != nil {
 			s.fail(r, err)
 			return
 		}
+	} else if err := s.admit(r, match); err != nil {
+		s.fail(r, err)
+		return
 	}
 	if match.limited {
 		select {
@@ -156,7 +180,7 @@ func (s *Server) match(r *request) (route, error) {
 func (s *Server) calledNames() string {
 	var names []string
 	for _, r := range s.routes {
-		if !r.internal {
+		if !r.internal && !r.sidecars {
 			names = append(names, strings.TrimPrefix(r.method+" ", "GET ")+r.path+strings.ToUpper(r.kind))
 		}
 	}
@@ -165,7 +189,7 @@ func (s *Server) calledNames() string {
 
 func (t route) matches(path string) (name string, ok bool) {
 	if !strings.HasSuffix(t.path, "/") {
-		return "", path == t.path
+		return "", path == t.path || t.slash && path == t.path+"/"
 	}
 	name, ok = strings.CutPrefix(path, t.path)
 	return name, ok && name != ""
@@ -182,15 +206,16 @@ func (s *Server) checkTarget(r *request, t route, name string) error {
 		}
 		r.name = plain
 	}
-	seen := false
+	seen := map[string]bool{}
 	for key := range r.QueryArgs().All() {
-		if t.query == "" || string(key) != t.query {
-			return wire.NewError(wire.BadRequest, fmt.Sprintf("query parameter %s is not known here", clip(string(key))), "")
+		name := string(key)
+		if !slices.Contains(t.query, name) {
+			return wire.NewError(wire.BadRequest, fmt.Sprintf("query parameter %s is not known here", clip(name)), "")
 		}
-		if seen {
-			return wire.NewError(wire.BadRequest, fmt.Sprintf("query parameter %q is given twice", t.query), "")
+		if seen[name] {
+			return wire.NewError(wire.BadRequest, fmt.Sprintf("query parameter %q is given twice", name), "")
 		}
-		seen = true
+		seen[name] = true
 	}
 	return nil
 }
@@ -225,13 +250,17 @@ func (s *Server) write(r *request, status int, value any) {
 		body.Reset()
 		body.WriteString(`{"code":"internal","message":"the answer cannot be written as JSON"}`)
 	}
+	s.send(r, status, body.Bytes())
+}
+
+// send writes a reply, and signs that of an internal call.
+func (s *Server) send(r *request, status int, body []byte) {
 	r.SetStatusCode(status)
 	r.SetContentType("application/json")
-	r.SetBody(body.Bytes())
+	r.SetBody(body)
 	if nonce := r.Request.Header.Peek(wire.HeaderNonce); len(nonce) > 0 && strings.HasPrefix(r.path, "/internal/") {
-		if s.config.Secret != "" {
-			r.Response.Header.Set(wire.HeaderSignature,
-				wire.SignReply(s.config.Secret, string(nonce), status, body.Bytes()))
+		if secret := s.secretFor(r.path); secret != "" {
+			r.Response.Header.Set(wire.HeaderSignature, wire.SignReply(secret, string(nonce), status, body))
 		}
 	}
 }

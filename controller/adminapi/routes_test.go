@@ -26,6 +26,12 @@ func full() *service {
 			}
 			return wire.Topology{Cluster: c, Nodes: []wire.Node{{Key: key("db1"), Role: wire.RoleMaster}}}, nil
 		},
+		proxies: func(_ context.Context, c string) (wire.Proxies, error) {
+			if c == "unknown" {
+				return wire.Proxies{}, wire.NewError(wire.NotFound, "there is no cluster unknown", "see switchyard clusters")
+			}
+			return wire.Proxies{Controller: "c1", Looks: true, Proxies: []wire.Proxy{{Name: "px1", Cluster: c, State: wire.ProxyFollows}}}, nil
+		},
 		recoveries: func(_ context.Context, c string) ([]wire.Recovery, error) {
 			if c == "empty" {
 				return nil, nil
@@ -59,6 +65,12 @@ func TestEveryRouteAnswers(t *testing.T) {
 	}
 	if p := into[wire.Topology](t, send(t, "GET", d.url+"/api/v1/topology/main", "")); p.Nodes[0].Key != key("db1") {
 		t.Errorf("topology %+v", p)
+	}
+	for query, c := range map[string]string{"": "", "?cluster=main": "main"} {
+		p := into[wire.Proxies](t, send(t, "GET", d.url+"/api/v1/proxies"+query, ""))
+		if !p.Looks || len(p.Proxies) != 1 || p.Proxies[0].Cluster != c || p.Proxies[0].State != wire.ProxyFollows {
+			t.Errorf("proxies %+v", p)
+		}
 	}
 	if r := into[[]wire.Recovery](t, send(t, "GET", d.url+"/api/v1/recoveries?cluster=main", "")); r[0].Cluster != "main" {
 		t.Errorf("recoveries %+v", r)
@@ -133,7 +145,7 @@ func TestBadTargets(t *testing.T) {
 		part           string
 	}{
 		{"GET", "/", 404, wire.NotFound, "the calls are /api/leader-check, "},
-		{"GET", "/api/v1/nonsense", 404, wire.NotFound, "/api/v1/recoveries/RECOVERY, /api/v1/explain/CLUSTER, POST /api/v1/switchover"},
+		{"GET", "/api/v1/nonsense", 404, wire.NotFound, "/api/v1/explain/CLUSTER, POST /api/v1/switchover, POST /api/v1/begin-downtime"},
 		{"GET", "/api/v1/topology/", 404, wire.NotFound, "nothing at"},
 		{"GET", "/api/v1/topology/a/b", 400, wire.BadRequest, "'/'"},
 		{"GET", "/api/v1/topology/a%2Fb", 400, wire.BadRequest, "'/'"},
@@ -143,11 +155,29 @@ func TestBadTargets(t *testing.T) {
 		{"GET", "/api/v1/topology/a%00b", 400, wire.BadRequest, "letters"},
 		{"GET", "/api/v1/topology/unknown", 404, wire.NotFound, "no cluster unknown"},
 		{"GET", "/api/v1/topology/main?depth=2", 400, wire.BadRequest, `"depth" is not known`},
+		{"GET", "/api/v1/proxies?cluster=a%20b", 400, wire.BadRequest, "cluster"},
+		{"GET", "/api/v1/proxies?cluster=a&cluster=b", 400, wire.BadRequest, "twice"},
+		{"GET", "/api/v1/proxies?name=a", 400, wire.BadRequest, `"name" is not known`},
+		{"GET", "/api/v1/proxies?cluster=unknown", 404, wire.NotFound, "no cluster unknown"},
+		{"GET", "/api/v1/proxies/main", 404, wire.NotFound, "nothing at"},
+		{"POST", "/api/v1/proxies", 405, wire.MethodNotAllowed, "use GET"},
 		{"GET", "/api/v1/recoveries?cluster=a%20b", 400, wire.BadRequest, "cluster"},
 		{"GET", "/api/v1/recoveries?cluster=a&cluster=b", 400, wire.BadRequest, "twice"},
 		{"GET", "/api/v1/recoveries/" + long, 400, wire.BadRequest, "recovery"},
 		{"GET", "/api/v1/explain/%2e%2e%2f", 400, wire.BadRequest, "cluster"},
 		{"GET", "/api/v1/switchover", 405, wire.MethodNotAllowed, "use POST"},
+		{"GET", "/api/v1/pause", 405, wire.MethodNotAllowed, "use POST"},
+		{"GET", "/api/v1/audit?color=red", 400, wire.BadRequest, `"color" is not known`},
+		{"GET", "/api/v1/audit?kind=a&kind=b", 400, wire.BadRequest, "twice"},
+		{"GET", "/api/v1/audit?cluster=a%20b", 400, wire.BadRequest, `query parameter "cluster"`},
+		{"GET", "/api/v1/audit?server=a:0", 400, wire.BadRequest, `query parameter "server"`},
+		{"GET", "/api/v1/audit?kind=gossip", 400, wire.BadRequest, "want one of detection, recovery, operator, repair, hook"},
+		{"GET", "/api/v1/audit?since=yesterday", 400, wire.BadRequest, "how long ago"},
+		{"GET", "/api/v1/audit?since=-2h", 400, wire.BadRequest, "how long ago"},
+		{"GET", "/api/v1/audit?before=0", 400, wire.BadRequest, `query parameter "before"`},
+		{"GET", "/api/v1/audit?limit=0", 400, wire.BadRequest, "want 1 to 1000"},
+		{"GET", "/api/v1/audit?limit=1001", 400, wire.BadRequest, "want 1 to 1000"},
+		{"GET", "/api/v1/audit?limit=all", 400, wire.BadRequest, "want 1 to 1000"},
 		{"DELETE", "/api/v1/status", 405, wire.MethodNotAllowed, "use GET"},
 		{"GET", "/" + strings.Repeat("y", 3000), 404, wire.NotFound, "..."},
 	} {
@@ -187,6 +217,7 @@ func TestBadSwitchoverBodies(t *testing.T) {
 		{`{"cluster":null}`, `field "cluster"`},
 		{`{"cluster":"../x"}`, `field "cluster"`},
 		{`{"cluster":"main","by":"` + strings.Repeat("b", 200) + `"}`, `field "by" has 200 bytes`},
+		{`{"cluster":"main","reason":"` + strings.Repeat("b", 2000) + `"}`, `field "reason" has 2000 bytes`},
 		{"{\"cluster\":\"\xff\"}", "UTF-8"},
 		{strings.Repeat("[", 20000), "not a JSON object"},
 		{`{"cluster":` + strings.Repeat("[", 20000), `field "cluster"`},

@@ -4,6 +4,8 @@ package adminapi
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,14 +34,18 @@ type Pictures interface {
 	Status(ctx context.Context) (wire.Status, error)
 	Clusters(ctx context.Context) ([]wire.Cluster, error)
 	Topology(ctx context.Context, cluster string) (wire.Topology, error)
+	// Proxies returns those of one cluster, or of all where cluster is empty.
+	Proxies(ctx context.Context, cluster string) (wire.Proxies, error)
 }
 
-// History is the recoveries, open and past.
+// History is the recoveries, open and past, and the audit.
 type History interface {
 	// Recoveries returns those of one cluster, or of all where cluster is
 	// empty, the newest first.
 	Recoveries(ctx context.Context, cluster string) ([]wire.Recovery, error)
 	Recovery(ctx context.Context, id string) (wire.Recovery, error)
+	// Audit returns what happened, the newest first.
+	Audit(ctx context.Context, query wire.AuditQuery) (wire.Audit, error)
 }
 
 // Operator is what only the leader does; it is called on the leader only.
@@ -60,8 +66,12 @@ type Witness interface {
 type Service interface {
 	Leadership
 	Pictures
+	Directories
 	History
 	Operator
+	Operations
+	Ledger
+	Controllers
 	Witness
 }
 
@@ -77,11 +87,34 @@ type Config struct {
 	// Secret is shared by the controllers. Internal calls are refused where it
 	// is empty.
 	Secret string
+	// SidecarSecret is shared by the controllers and the sidecars; calls of
+	// sidecars are refused where it is empty.
+	SidecarSecret string
+	// Sidecars answer the sidecars' calls, by path. Each takes the body of a
+	// signed call, and returns that of its reply.
+	Sidecars map[string]SidecarCall
+	// Word gives this controller's word to another; nil where it gives none.
+	Word func(ctx context.Context, request wire.WordRequest) (wire.WordReply, error)
+	// Keeper answers the other controllers about directories; nil where there is none.
+	Keeper Keeper
 	// Peers is the base URL of each controller's door, by id.
 	Peers map[string]string
 	// Metrics answers /metrics; nil for none.
 	Metrics http.Handler
-	Limits  Limits
+	// Auth is who may do what; its zero value asks nobody.
+	Auth Auth
+	// TLS is the door's own certificate, and whose certificates it wants; nil for
+	// a plain door. PeerTLS is for calls of this door to those of the others; nil
+	// verifies these by the system's roots.
+	TLS, PeerTLS *tls.Config
+	Limits       Limits
+}
+
+// SidecarCall answers one call of a sidecar.
+type SidecarCall struct {
+	// Deadline bounds it; 0 for Limits.Answer.
+	Deadline time.Duration
+	Answer   func(ctx context.Context, body []byte) ([]byte, error)
 }
 
 // Limits keep rude and slow clients from taking what the decisions need.
@@ -89,7 +122,8 @@ type Limits struct {
 	// Body and Header are bytes of a request.
 	Body   int
 	Header int
-	// Connections are open at once, ConnectionsPerIP of them from one address.
+	// Connections are open at once, ConnectionsPerIP of them from one address. When
+	// all are taken, one that waits for its client gives way to a newcomer.
 	Connections      int
 	ConnectionsPerIP int
 	// Calls of operators are worked on at once. Internal calls, health and
@@ -128,25 +162,34 @@ func orDefault[T int | time.Duration](value, fallback T) T {
 
 // Server is the door. Use New, Listen, then Run.
 type Server struct {
-	config   Config
-	limits   Limits
-	service  Service
-	log      *slog.Logger
-	routes   []route
-	metrics  fasthttp.RequestHandler
-	calls    chan struct{}
+	config  Config
+	limits  Limits
+	service Service
+	log     *slog.Logger
+	routes  []route
+	metrics fasthttp.RequestHandler
+	calls   chan struct{}
+	// backups is full while one is made.
+	backups  chan struct{}
 	active   atomic.Int64
+	heard    nonces
 	listener net.Listener
+	// document is what PathOpenAPI answers.
+	document    []byte
+	documentErr error
 }
 
 // New returns a door that is not open yet.
 func New(config Config, service Service, log *slog.Logger) *Server {
 	s := &Server{config: config, limits: config.Limits.withDefaults(), service: service, log: log}
 	s.calls = make(chan struct{}, s.limits.Calls)
+	s.backups = make(chan struct{}, 1)
 	if config.Metrics != nil {
 		s.metrics = fasthttpadaptor.NewFastHTTPHandler(config.Metrics)
 	}
 	s.routes = s.table()
+	body, err := json.Marshal(document(s.routes))
+	s.document, s.documentErr = append(body, '\n'), err
 	return s
 }
 
@@ -174,7 +217,10 @@ func (s *Server) Listen() error {
 	if err != nil {
 		return &BindError{Bind: s.config.Bind, err: err}
 	}
-	s.listener = share(listener, s.limits.ConnectionsPerIP)
+	s.listener = share(listener, s.limits.Connections, s.limits.ConnectionsPerIP)
+	if s.config.TLS != nil {
+		s.listener = tls.NewListener(s.listener, s.config.TLS)
+	}
 	return nil
 }
 
@@ -256,12 +302,14 @@ func (s *Server) stop(server *fasthttp.Server, cancel context.CancelFunc) error 
 
 func (s *Server) fasthttp(work context.Context) *fasthttp.Server {
 	return &fasthttp.Server{
-		Handler:                      func(rc *fasthttp.RequestCtx) { s.handle(work, rc) },
-		ErrorHandler:                 s.unreadable,
-		Logger:                       lineLogger{s.log},
-		ReadBufferSize:               s.limits.Header,
-		MaxRequestBodySize:           s.limits.Body,
-		Concurrency:                  s.limits.Connections,
+		Handler:            func(rc *fasthttp.RequestCtx) { s.handle(work, rc) },
+		ErrorHandler:       s.unreadable,
+		Logger:             lineLogger{s.log},
+		ReadBufferSize:     s.limits.Header,
+		MaxRequestBodySize: s.limits.Body,
+		// The listener counts. The workers of connections that gave way end when they
+		// get the processor, and a newcomer must not be turned away until then.
+		Concurrency:                  16 * s.limits.Connections,
 		ReadTimeout:                  s.limits.Read,
 		WriteTimeout:                 s.limits.Write,
 		IdleTimeout:                  s.limits.Idle,

@@ -17,13 +17,15 @@ const stateTime = 400 * time.Millisecond
 // States asks each controller, all at once, whether it leads: leader, follower
 // or unreachable, by its id. peers is the base URL of each one's door. What
 // answers as somebody else is not that controller, and so unreachable.
-func States(ctx context.Context, peers map[string]string) map[string]string {
+//
+// The question is signed, for a door that answers it to nobody else.
+func (p Peers) States(ctx context.Context, peers map[string]string) map[string]string {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	states := make(map[string]string, len(peers))
 	for id, base := range peers {
 		all.Go(func() {
-			state := stateOf(ctx, id, base)
+			state := p.stateOf(ctx, id, base)
 			mu.Lock()
 			defer mu.Unlock()
 			states[id] = state
@@ -33,11 +35,12 @@ func States(ctx context.Context, peers map[string]string) map[string]string {
 	return states
 }
 
-func stateOf(ctx context.Context, id, base string) string {
+func (p Peers) stateOf(ctx context.Context, id, base string) string {
 	const unreachable = "unreachable"
 	ctx, cancel := context.WithTimeout(ctx, stateTime)
 	defer cancel()
-	reply, err := call.Do(ctx, call.Request{Method: "GET", URL: join(base, wire.PathLeaderCheck), MaxReply: 64 << 10})
+	question := call.Request{Method: "GET", URL: join(base, wire.PathLeaderCheck), MaxReply: 64 << 10}
+	reply, _, err := p.send(ctx, question, wire.PathLeaderCheck)
 	if err != nil {
 		return unreachable
 	}

@@ -38,7 +38,7 @@ func TestStatesAsksAllControllers(t *testing.T) {
 	defer failing.Close()
 
 	begun := time.Now()
-	got := adminapi.States(t.Context(), map[string]string{
+	got := adminapi.NewPeers("").States(t.Context(), map[string]string{
 		"c1": leader.url, "c2": follower.url + "/", "silent": "http://" + silent.Addr().String(),
 		"gone": "http://" + gone.Addr().String(), "other": other.URL, "failing": failing.URL, "namesake": leader.url, "odd": "::",
 	})
@@ -52,7 +52,7 @@ func TestStatesAsksAllControllers(t *testing.T) {
 	if took := time.Since(begun); took > 2*time.Second {
 		t.Errorf("took %s", took)
 	}
-	if none := adminapi.States(t.Context(), nil); len(none) != 0 {
+	if none := adminapi.NewPeers("").States(t.Context(), nil); len(none) != 0 {
 		t.Errorf("%v", none)
 	}
 }

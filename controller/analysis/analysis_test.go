@@ -46,7 +46,7 @@ func TestFindings(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := analysis.Analyze(s, rules)
+			got := analysis.Analyze(s, rules).Master
 			if got.Kind != c.want {
 				t.Fatalf("finding %s, want %s\n%s", got.Kind, c.want, strings.Join(got.Evidence, "\n"))
 			}
@@ -62,7 +62,7 @@ func TestNoReplicas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := analysis.Analyze(s, rules); got.Kind != analysis.DeadMasterWithoutReplicas {
+	if got := analysis.Analyze(s, rules).Master; got.Kind != analysis.DeadMasterWithoutReplicas {
 		t.Fatalf("finding %s", got.Kind)
 	}
 }
@@ -80,7 +80,7 @@ func TestRestartGraceEnds(t *testing.T) {
 		want  analysis.Kind
 	}{{0, analysis.MasterRestarting}, {3 * time.Second, analysis.MasterRestarting}, {5 * time.Second, analysis.DeadMaster}} {
 		s.Views[0].At = sketch.Start.Add(c.later)
-		if got := analysis.Analyze(s, rules); got.Kind != c.want {
+		if got := analysis.Analyze(s, rules).Master; got.Kind != c.want {
 			t.Errorf("after %s: finding %s, want %s", c.later, got.Kind, c.want)
 		}
 	}
@@ -94,7 +94,7 @@ func TestReplicaSeenByAnotherController(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := analysis.Analyze(s, rules); got.Kind != analysis.UnreachableMaster {
+	if got := analysis.Analyze(s, rules).Master; got.Kind != analysis.UnreachableMaster {
 		t.Fatalf("finding %s, want UnreachableMaster", got.Kind)
 	}
 }

@@ -27,7 +27,11 @@ type Boot string
 // RunController runs a controller until ctx ends or one of its parts fails. An
 // error with exit code 2 means that nothing was begun.
 func RunController(ctx context.Context, c *config.File) error {
-	if err := alone(ctx, c, ""); err != nil {
+	way, err := newCarriage(c)
+	if err != nil {
+		return err
+	}
+	if err := alone(ctx, way, c, ""); err != nil {
 		return err
 	}
 	if err := bindable(ctx, c); err != nil {
@@ -38,7 +42,7 @@ func RunController(ctx context.Context, c *config.File) error {
 	app := fx.New(
 		fx.NopLogger,
 		fx.StartTimeout(30*time.Second), fx.StopTimeout(stopTime),
-		fx.Supply(c, Boot(rand.Text()), tasks),
+		fx.Supply(c, way, Boot(rand.Text()), tasks),
 		fx.Provide(newLogger),
 		watching(), remembering(), telling(), deciding(),
 		fx.Invoke(start),

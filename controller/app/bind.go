@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 
 	"switchyard/controller/config"
 )
@@ -17,7 +18,7 @@ func bindable(ctx context.Context, c *config.File) error {
 		{"http", c.Bind.HTTP, self.HTTP},
 	} {
 		key := "bind." + b.key
-		if b.address == b.advertised || "http://"+b.address == b.advertised {
+		if b.address == b.advertised || strings.HasSuffix(b.advertised, "://"+b.address) {
 			key = fmt.Sprintf("controllers (%s).%s, as there is no bind.%s", c.ID, b.key, b.key)
 		}
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", b.address)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"switchyard/controller/adminapi"
 	"switchyard/controller/config"
 )
 
@@ -13,11 +12,11 @@ import (
 // one id would each vote, and so could elect two leaders in one term. It asks
 // before this process listens, when nobody should answer; boot is empty then.
 // Later, the one that answers must be this very process.
-func alone(ctx context.Context, c *config.File, boot string) error {
+func alone(ctx context.Context, w carriage, c *config.File, boot string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	self := c.Self()
-	who, err := adminapi.NewPeers(c.Secret.Reveal()).WhoAmI(ctx, self.HTTP)
+	who, err := w.peers(c).WhoAmI(ctx, self.HTTP)
 	if err != nil {
 		return nil //nolint:nilerr // nobody answers; an advertised address need not lead back to its own host either
 	}

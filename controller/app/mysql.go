@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"go.uber.org/fx"
+
 	"switchyard/controller/config"
 	"switchyard/controller/executor"
 	"switchyard/controller/topology"
@@ -20,12 +22,32 @@ func newProber(c *config.File, log *slog.Logger) (*probe.Prober, error) {
 	if err != nil {
 		return nil, err
 	}
+	return probe.New(probeConfig(c, secure, optional), log), nil
+}
+
+func probeConfig(c *config.File, secure *tls.Config, optional bool) probe.Config {
 	m := c.MySQL
-	return probe.New(probe.Config{
+	return probe.Config{
 		User: m.User, Password: m.Password.Reveal, TLS: secure, TLSPreferred: optional, ConnectTimeout: m.ConnectTimeout,
 		LagQuery: m.LagQuery, DataCenterQuery: m.DatacenterQuery, RegionQuery: m.RegionQuery,
 		ClusterNameQuery: m.ClusterNameQuery, Now: time.Now,
-	}, log), nil
+	}
+}
+
+// newWriter is nil where no writes are to be tried.
+func newWriter(lc fx.Lifecycle, c *config.File, log *slog.Logger) (*probe.Writer, error) {
+	if !c.MySQL.WriteProbe.Enabled {
+		return nil, nil
+	}
+	secure, optional, err := serverTLS(c)
+	if err != nil {
+		return nil, err
+	}
+	w := probe.NewWriter(probe.WriterConfig{
+		Config: probeConfig(c, secure, optional), Schema: c.MySQL.WriteProbe.Schema, Writer: c.ID,
+	}, log)
+	lc.Append(fx.StopHook(w.Close))
+	return w, nil
 }
 
 func serverTLS(c *config.File) (secure *tls.Config, optional bool, err error) {

@@ -4,43 +4,54 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"go.uber.org/fx"
 
 	"switchyard/controller/adminapi"
 	"switchyard/controller/adminapi/wire"
+	"switchyard/controller/bulletin"
 	"switchyard/controller/config"
 	"switchyard/controller/console"
 	"switchyard/controller/executor"
 	"switchyard/controller/failover"
+	"switchyard/controller/hooks"
+	"switchyard/controller/leases"
 	"switchyard/controller/metrics"
 	"switchyard/controller/observer"
 	"switchyard/controller/policy"
 	"switchyard/controller/publisher"
+	"switchyard/controller/quarantine"
+	"switchyard/controller/readers"
 	"switchyard/controller/rejoin"
+	"switchyard/controller/relocate"
 	"switchyard/controller/topology"
 	"switchyard/controller/witness"
 	"switchyard/integrations/mysql/probe"
 	"switchyard/router/fleet"
+	"switchyard/sidecar/door"
+	"switchyard/sidecar/protocol"
 	"switchyard/store"
 	"switchyard/store/ledger"
 )
 
 // watching is what sees the database servers.
 func watching() fx.Option {
-	return fx.Provide(newProber, newNamer, newObserver, newAsker, newHands, newGauge, newMetrics)
+	return fx.Provide(newProber, newWriter, newNamer, newObserver, newAsker, newHands, newGauge, newMetrics)
 }
 
 // remembering is the ledger.
 func remembering() fx.Option { return fx.Provide(newStore) }
 
 // telling is what moves proxies and writes the master's identity.
-func telling() fx.Option { return fx.Provide(newFleet, newPublisher) }
+func telling() fx.Option {
+	return fx.Provide(newSidecarClient, newTails, newRegister, newPromoter, newBulletin, newFleet, newPublisher, newDirectories)
+}
 
 // deciding is the loop, with the hands that it acts by, and the door.
 func deciding() fx.Option {
-	return fx.Provide(newExecutor, newRejoiner, newLoop, newConsole, newDoor)
+	return fx.Provide(newRules, newExecutor, newRejoiner, newRelocator, newSaver, newTender, newLoop, newConsole, newDoor)
 }
 
 func newStore(lc fx.Lifecycle, c *config.File, log *slog.Logger) (*store.Store, error) {
@@ -53,13 +64,33 @@ func newStore(lc fx.Lifecycle, c *config.File, log *slog.Logger) (*store.Store, 
 	return s, nil
 }
 
+// rules are those of a cluster, with what operators told the ledger.
+type rules func(cluster string) policy.Cluster
+
+func newRules(c *config.File, s *store.Store) rules {
+	return func(cluster string) policy.Cluster {
+		return failover.Rules(c.Policy(cluster), s.State(), cluster, time.Now())
+	}
+}
+
 func newExecutor(
-	c *config.File, s *store.Store, o *observer.Observer, hands executor.Hands, f *fleet.Fleet, p *publisher.Publisher,
-	log *slog.Logger,
+	c *config.File, p rules, s *store.Store, o *observer.Observer, hands executor.Hands, f *fleet.Fleet, consuls *publisher.Publisher,
+	promoter *leases.Promoter, t tails, log *slog.Logger,
 ) *executor.Executor {
 	return executor.New(executor.Config{
-		Self: c.ID, Policy: c.Policy, Now: time.Now,
-	}, s, o, hands, f, p, log)
+		Self: c.ID, Policy: p, Now: time.Now, Leases: promoter, Tails: t,
+	}, s, o, hands, f, consuls, log)
+}
+
+// newTender says who serves readers.
+func newTender(c *config.File, p rules, s *store.Store, o *observer.Observer, log *slog.Logger) *readers.Tender {
+	return readers.New(readers.Config{Self: c.ID, Policy: p, Now: time.Now}, s, o, log)
+}
+
+func newRelocator(
+	c *config.File, p rules, s *store.Store, o *observer.Observer, hands executor.Hands, log *slog.Logger,
+) *relocate.Relocator {
+	return relocate.New(relocate.Config{Self: c.ID, Policy: p, Now: time.Now}, s, o, hands, log)
 }
 
 func newRejoiner(c *config.File, s *store.Store, o *observer.Observer, hands executor.Hands, log *slog.Logger) *rejoin.Rejoiner {
@@ -87,10 +118,12 @@ func newRejoiner(c *config.File, s *store.Store, o *observer.Observer, hands exe
 
 func newLoop(
 	c *config.File, s *store.Store, o *observer.Observer, a *witness.Asker, e *executor.Executor, r *rejoin.Rejoiner,
-	f *fleet.Fleet, m *metrics.Metrics, t *tasks, log *slog.Logger,
+	mover *relocate.Relocator, f *fleet.Fleet, pub *publisher.Publisher, b *bulletin.Bulletin, m *metrics.Metrics, register *leases.Register, promoter *leases.Promoter, t *tasks,
+	log *slog.Logger,
 ) *failover.Loop {
 	hints := make(chan failover.Suspicion)
 	t.run("suspicions", func(ctx context.Context) error { return sight{o}.suspicions(ctx, hints) })
+	t.run("reports of sidecars", func(ctx context.Context) error { return exits(ctx, register, o) })
 	end := func(rec ledger.Recovery) {
 		m.ObserveRecovery(rec.Cluster, string(rec.Kind), string(rec.Outcome), rec.EndedAt.Sub(rec.StartedAt))
 		if rec.Kind != ledger.Failover {
@@ -100,17 +133,37 @@ func newLoop(
 			m.ObservePhase(rec.Cluster, phase, time.Duration(ms*float64(time.Millisecond)))
 		}
 	}
-	return failover.New(failover.Config{Self: c.ID, Policy: c.Policy, Now: time.Now, Unknown: f.Unknown, OnEnd: end, OnHold: m.CountHold},
-		s, sight{o}, a, e, r, hints, log)
+	return failover.New(failover.Config{
+		Self: c.ID, Policy: c.Policy, Now: time.Now, Unknown: f.Unknown, OnEnd: end, OnHold: m.CountHold,
+		Relocator: mover, Mover: mover, Leases: promoter, Hooks: commands(c, log), AuditRetention: c.Recovery.AuditRetention,
+		Higher: higher(c, pub, b),
+	}, s, sight{o}, a, e, r, hints, log)
+}
+
+// commands are the operator's around a recovery; nil where there is none, which
+// costs the way of a failure nothing.
+func commands(c *config.File, log *slog.Logger) failover.Hooks {
+	cfg := c.HooksConfig(os.LookupEnv)
+	if len(cfg.Commands) == 0 {
+		return nil
+	}
+	return hooks.New(cfg, log)
 }
 
 func newConsole(
 	c *config.File, boot Boot, s *store.Store, o *observer.Observer, l *failover.Loop, f *fleet.Fleet, p *publisher.Publisher,
-	g *gauge, r *rejoin.Rejoiner,
+	g *gauge, r *rejoin.Rejoiner, q *quarantine.Saver, register *leases.Register, b *bulletin.Bulletin,
+	d directories, way carriage,
 ) *console.Console {
-	cfg := console.Config{Self: c.ID, Boot: string(boot), Policy: c.Policy, Now: time.Now}
+	cfg := console.Config{Self: c.ID, Boot: string(boot), Policy: c.Policy, Now: time.Now, Sidecar: register.Shown}
+	cfg.Directories = d
+	cfg.Fleet = func() []wire.Proxy { return fleetOf(c, f, s, b) }
+	cfg.Backup = raft{s}.Backup
 	urls := map[string]string{}
-	cfg.Peers = func(ctx context.Context) map[string]string { return adminapi.States(ctx, urls) }
+	peers := way.peers(c)
+	cfg.Peers = func(ctx context.Context) map[string]string { return peers.States(ctx, urls) }
+	cfg.Members = raft{s}
+	cfg.Voice = func(ctx context.Context, id string) (wire.Voice, error) { return peers.Voice(ctx, urls[id]) }
 	for _, peer := range c.Controllers {
 		urls[peer.ID] = peer.HTTP
 		cfg.Controllers = append(cfg.Controllers, wire.Controller{
@@ -119,27 +172,40 @@ func newConsole(
 	}
 	proxies := func() []console.Receiver { return proxies(c, f, s) }
 	consuls := func() []console.Receiver { return consuls(p, s) }
-	read := func() metrics.State { return measure(s, o, proxies, consuls) }
+	out := console.New(cfg, raft{s}, o, l, tenders{r, q}, proxies, consuls)
+	read := func() metrics.State {
+		state := measure(s, o, out.Report, proxies, consuls, register.Shown)
+		if state.Leader {
+			addLooks(state.Proxies, f.Status(), time.Now())
+		}
+		return state
+	}
 	g.read.Store(&read)
-	return console.New(cfg, raft{s}, o, l, r, proxies, consuls)
+	return out
 }
 
-func newDoor(c *config.File, boot Boot, svc *console.Console, m *metrics.Metrics, log *slog.Logger) *adminapi.Server {
+func newDoor(
+	c *config.File, boot Boot, svc *console.Console, b *bulletin.Bulletin, m *metrics.Metrics, register *leases.Register,
+	d directories, way carriage, log *slog.Logger,
+) *adminapi.Server {
 	cfg := adminapi.Config{
 		Bind: c.Bind.HTTP, SelfID: c.ID, Name: c.Name, Boot: string(boot), Secret: c.Secret.Reveal(),
-		Peers: map[string]string{}, Metrics: m.Handler(),
+		SidecarSecret: c.Sidecars.Secret.Reveal(), Sidecars: leaseCalls(register), Word: register.Word,
+		Peers: map[string]string{}, Metrics: m.Handler(), Keeper: keeper{d},
+		Auth: authOf(c.HTTP), TLS: way.server, PeerTLS: way.client,
 	}
 	for _, peer := range c.Controllers {
 		cfg.Peers[peer.ID] = peer.HTTP
 	}
+	cfg.Sidecars[protocol.PathWatch] = adminapi.SidecarCall{Deadline: bulletin.Deadline, Answer: door.Answer(b.Watch)}
 	return adminapi.New(cfg, svc, log)
 }
 
 // start binds the door, and then starts every part; they stop together, before
 // the store closes.
 func start(
-	lc fx.Lifecycle, t *tasks, c *config.File, boot Boot, door *adminapi.Server, s *store.Store, o *observer.Observer,
-	f *fleet.Fleet, p *publisher.Publisher, l *failover.Loop, prober *probe.Prober, log *slog.Logger,
+	lc fx.Lifecycle, t *tasks, c *config.File, way carriage, boot Boot, door *adminapi.Server, s *store.Store, o *observer.Observer,
+	f *fleet.Fleet, p *publisher.Publisher, l *failover.Loop, q *quarantine.Saver, r *readers.Tender, prober *probe.Prober, log *slog.Logger,
 ) {
 	lc.Append(fx.Hook{
 		OnStart: func(context.Context) error {
@@ -152,7 +218,9 @@ func start(
 			t.run("fleet", f.Run)
 			t.run("publisher", p.Run)
 			t.run("failover", l.Run)
-			t.run("identity", func(ctx context.Context) error { return stayAlone(ctx, c, boot) })
+			t.run("quarantine", q.Run)
+			t.run("readers", r.Run)
+			t.run("identity", func(ctx context.Context) error { return stayAlone(ctx, way, c, boot) })
 			log.Info("started", "http", c.Bind.HTTP, "raft", c.Bind.Raft)
 			return nil
 		},
@@ -165,9 +233,9 @@ func start(
 }
 
 // stayAlone asks once more, now that this process answers at its address.
-func stayAlone(ctx context.Context, c *config.File, boot Boot) error {
+func stayAlone(ctx context.Context, way carriage, c *config.File, boot Boot) error {
 	for {
-		if err := alone(ctx, c, string(boot)); err != nil {
+		if err := alone(ctx, way, c, string(boot)); err != nil {
 			return fmt.Errorf("identity: %w", err)
 		}
 		select {

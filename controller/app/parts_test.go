@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -14,9 +16,11 @@ import (
 
 	"switchyard/controller/adminapi"
 	"switchyard/controller/adminapi/wire"
+	"switchyard/controller/analysis"
 	"switchyard/controller/config"
 	"switchyard/controller/console"
 	"switchyard/controller/failover"
+	"switchyard/controller/hooks"
 	"switchyard/controller/metrics"
 	"switchyard/controller/observer"
 	"switchyard/controller/topology"
@@ -134,6 +138,45 @@ clusters:
 	})
 }
 
+// Of two co-masters the one that takes writes can be adopted.
+func TestSightPicturesOfCoMasters(t *testing.T) {
+	c := file(t, 1, numb+`
+clusters:
+  - {name: shop, seeds: ["m:3306", "a:3306"]}
+`)
+	synctest.Test(t, func(t *testing.T) {
+		s := newServers(replica("m", "a"), replica("a", "m"))
+		s.seen[key("a")].ReadOnly = false
+		o, stop := watch(t, c, s)
+		defer stop()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		all := sight{o}.Pictures()
+		if len(all) != 1 || len(all[0].Roots) != 0 || len(all[0].Ring) != 2 ||
+			!slices.Equal(all[0].RingWritable, []topology.Key{key("a")}) {
+			t.Errorf("%+v", all)
+		}
+	})
+}
+
+// Without commands there are no hooks, which is not the same as hooks that do
+// nothing: the way of a failure is shorter.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.DiscardHandler)
+	if h := commands(file(t, 1, shop), log); h != nil {
+		t.Errorf("%+v", h)
+	}
+	h := commands(file(t, 1, shop+"hooks: {pre_failover: [\"echo {failedHost}; exit 3\"]}\n"), log)
+	if h == nil {
+		t.Fatal("no hooks")
+	}
+	results, err := h.Run(t.Context(), hooks.PreFailover, hooks.Facts{Failed: key("m"), Cluster: "shop"})
+	if err == nil || len(results) != 1 || !strings.HasPrefix(results[0].Output, "m") {
+		t.Errorf("%v %+v", err, results)
+	}
+}
+
 // The observer's hints reach the loop; the pipe ends with its context, also
 // while nobody takes what it holds.
 func TestSuspicionsArePassedOn(t *testing.T) {
@@ -195,6 +238,14 @@ func TestTables(t *testing.T) {
 			t.Errorf("%s: %+v", receiver, got)
 		}
 	}
+	if err := tb.Repaired(t.Context(), "ha1", all[1], "serving db9:3306 with 2 sessions"); err != nil {
+		t.Fatal(err)
+	}
+	audit := s.State().Audit
+	if e := audit[len(audit)-1]; e.Kind != ledger.AuditRepair || e.By == "" || e.Cluster != "shop" ||
+		!strings.Contains(e.Reason, "ha1") || !strings.Contains(e.Reason, "serving db9:3306") || !strings.Contains(e.Reason, "m:3306") {
+		t.Errorf("%+v", e)
+	}
 	if state, term := (raft{s}).Raft(); !strings.EqualFold(state, "leader") || term == 0 {
 		t.Error(state, term)
 	}
@@ -213,7 +264,7 @@ func TestProxiesByWhoIsAsked(t *testing.T) {
 	t.Parallel()
 	c := file(t, 1, proxied)
 	s := open(t, c)
-	f, err := newFleet(c, s, quiet())
+	f, err := newFleet(c, s, nil, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +326,15 @@ func TestMeasure(t *testing.T) {
 			{Name: "behind", Cluster: "shop", Holds: true, Epoch: epoch},
 		}
 	}
-	got := measure(s, o, receivers, func() []console.Receiver { return receivers()[2:3] })
+	report := func(ledger.Cluster) analysis.Report {
+		return analysis.Report{Master: analysis.Finding{Kind: analysis.NoProblem}}
+	}
+	got := measure(s, o, report, receivers, func() []console.Receiver { return receivers()[2:3] }, func(k topology.Key) *wire.DatabaseSidecar {
+		if k != key("m") {
+			return nil
+		}
+		return &wire.DatabaseSidecar{Holding: "held", NoPromise: "its server may outlive it"}
+	})
 	if !strings.EqualFold(got.Raft, "leader") || !got.Leader || !got.LeaderKnown || got.Term == 0 || len(got.Clusters) != 2 {
 		t.Errorf("%+v", got)
 	}
@@ -288,6 +347,9 @@ func TestMeasure(t *testing.T) {
 		t.Errorf("%+v", other)
 	}
 	for _, srv := range m.Servers {
+		if is := srv.Key == key("m"); srv.Sidecar != is || srv.Held != is || srv.Promised {
+			t.Errorf("%+v", srv)
+		}
 		if srv.Reachable != (srv.Key != key("gone")) || (srv.Lag != nil) != (srv.Key == key("a")) || srv.Lag != nil && *srv.Lag != lag {
 			t.Errorf("%+v", srv)
 		}
@@ -300,6 +362,54 @@ func TestMeasure(t *testing.T) {
 	}
 	if len(got.Proxies) != 4 || !slices.Equal(confirmed, []string{"good"}) || len(got.Consul) != 1 || got.Consul[0].Confirmed {
 		t.Errorf("proxies %+v, consul %+v", got.Proxies, got.Consul)
+	}
+}
+
+// What is found, and what operators said, is counted for one cluster.
+func TestCount(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+	var state ledger.State
+	for _, cmd := range []ledger.Command{
+		ledger.Bootstrap{ID: "prod", Generation: 7},
+		ledger.AdoptMaster{Cluster: "shop", Master: key("m"), At: now}, ledger.AdoptMaster{Cluster: "bar", Master: key("x"), At: now},
+		ledger.RememberServers{Cluster: "shop", At: now, Servers: []ledger.ServerName{{Key: key("a")}, {Key: key("b")}}},
+		ledger.BeginDowntime{Server: key("a"), Owner: "dba", Reason: "backup", At: now, Until: now.Add(time.Hour)},
+		ledger.BeginDowntime{Server: key("b"), Owner: "c1", Reason: ledger.LostInRecovery, At: now, Until: now.Add(time.Hour)},
+		ledger.BeginDowntime{Server: key("m"), Owner: "dba", Reason: "it is over", At: now.Add(-time.Hour), Until: now},
+		ledger.BeginDowntime{Server: key("x"), Owner: "dba", Reason: "another's", At: now, Until: now.Add(time.Hour)},
+		ledger.PauseRecoveries{Cluster: "shop", By: "kim", Reason: "r", At: now},
+		ledger.OpenRelocation{Cluster: "shop", Finding: "DeadIntermediateMaster", Subject: key("a"), Automatic: true, Leader: "c1", At: now},
+		ledger.CloseRelocation{Recovery: "shop-r1", Outcome: ledger.Failed, At: now},
+		ledger.AppendAudit{Entries: []ledger.AuditEntry{
+			{At: now, Kind: ledger.AuditDetection, Cluster: "shop", Server: key("m"), Action: "DeadMaster", By: "c1"},
+			{At: now, Kind: ledger.AuditDetection, Cluster: "shop", Server: key("m"), Action: "DeadMaster", By: "c1", Outcome: "ended"},
+			{At: now, Kind: ledger.AuditDetection, Cluster: "shop", Server: key("m"), Action: "DeadMaster", By: "c2"},
+			{At: now, Kind: ledger.AuditDetection, Cluster: "bar", Server: key("x"), Action: "DeadMaster", By: "c2"},
+			{At: now, Kind: ledger.AuditRepair, Cluster: "shop", Server: key("m"), Action: "fence", By: "c2"},
+		}},
+	} {
+		next, _, err := ledger.Apply(state, cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state = next
+	}
+	got := metrics.Cluster{Name: "shop"}
+	count(&got, state, analysis.Report{
+		Master:   analysis.Finding{Kind: analysis.MasterFullDisk},
+		Others:   []analysis.Finding{{Kind: analysis.DeadIntermediateMaster}, {Kind: analysis.DeadIntermediateMaster}},
+		Warnings: []analysis.Warning{{Code: analysis.ErrantGTID}, {Code: analysis.BootsWritable}, {Code: analysis.ErrantGTID}},
+	}, now)
+	want := metrics.Cluster{
+		Name: "shop", Downtimed: 2, Lost: 1, Paused: true,
+		Findings:       map[string]int{"MasterFullDisk": 1, "DeadIntermediateMaster": 2},
+		Warnings:       map[string]int{"ErrantGTIDStructureWarning": 2, "BootsWritableStructureWarning": 1},
+		Detections:     map[string]int{"DeadMaster": 2},
+		Unacknowledged: map[string]int{"relocate": 1},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
 
@@ -345,7 +455,7 @@ func TestAskerKnowsTheOthers(t *testing.T) {
 	t.Parallel()
 	c := file(t, 3, shop)
 	serve(t, adminapi.Config{Bind: strings.TrimPrefix(c.Controllers[1].HTTP, "http://"), SelfID: "c2", Boot: "b2"}, tongue{})
-	a, err := newAsker(c, quiet())
+	a, err := newAsker(c, carriage{}, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

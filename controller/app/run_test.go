@@ -125,7 +125,7 @@ func TestAlone(t *testing.T) {
 	c := file(t, 3, shop)
 	check := func(boot string, want bool) {
 		t.Helper()
-		err := alone(t.Context(), c, boot)
+		err := alone(t.Context(), carriage{}, c, boot)
 		var start *StartError
 		if (err == nil) != want || err != nil && (!errors.As(err, &start) || start.ExitCode() != 2 ||
 			!strings.Contains(err.Error(), c.Self().HTTP) || !strings.Contains(err.Error(), `"c1"`)) {
@@ -141,7 +141,7 @@ func TestAlone(t *testing.T) {
 	check("", true) // it cannot be asked who it is
 	c.Secret = secret
 	c.ID = "c3"
-	if err := alone(t.Context(), c, ""); err != nil {
+	if err := alone(t.Context(), carriage{}, c, ""); err != nil {
 		t.Errorf("nobody answers for c3: %v", err)
 	}
 }
@@ -152,7 +152,7 @@ func TestAloneHasADeadline(t *testing.T) {
 	c := file(t, 1, shop)
 	busy(t, c.Bind.HTTP) // it takes connections, and says nothing
 	began := time.Now()
-	if err := alone(t.Context(), c, ""); err != nil || time.Since(began) > patience {
+	if err := alone(t.Context(), carriage{}, c, ""); err != nil || time.Since(began) > patience {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
 }

@@ -41,12 +41,17 @@ func byText(in map[topology.Key]string) map[string]string {
 }
 
 func newObserver(
-	c *config.File, prober *probe.Prober, namer *discovery.Namer, m *metrics.Metrics, log *slog.Logger,
+	c *config.File, prober *probe.Prober, writer *probe.Writer, namer *discovery.Namer, m *metrics.Metrics, log *slog.Logger,
 ) *observer.Observer {
-	return observer.New(observer.Config{
+	cfg := observer.Config{
 		ID: c.ID, Seeds: namer.Seeds(), ProbeInterval: c.MySQL.ProbeInterval, ProbeTimeout: c.MySQL.ProbeTimeout,
 		UrgentTimeout: min(c.MySQL.ProbeTimeout, 500*time.Millisecond), OnProbe: m.ObserveProbe, ConnectTimeout: c.MySQL.ConnectTimeout,
-	}, prober, namer, time.Now, log)
+		WriteInterval: c.MySQL.WriteProbe.Interval, WriteTimeout: c.MySQL.WriteProbe.Timeout,
+	}
+	if writer != nil {
+		cfg.Writer = writer
+	}
+	return observer.New(cfg, prober, namer, time.Now, log)
 }
 
 // sight gives the observer the loop's words.
@@ -56,7 +61,7 @@ type sight struct{ *observer.Observer }
 func (s sight) Pictures() []failover.Picture {
 	var out []failover.Picture
 	for _, c := range s.Clusters() {
-		p := failover.Picture{Name: c.Name, Servers: c.Servers, UUIDs: c.UUIDs}
+		p := failover.Picture{Name: c.Name, Servers: c.Servers, UUIDs: c.UUIDs, Ring: c.Ring, RingWritable: c.RingWritable}
 		for _, root := range c.Roots {
 			if !root.Source.IsZero() {
 				p.Strangers = append(p.Strangers, root.Key)
@@ -91,12 +96,12 @@ func (s sight) suspicions(ctx context.Context, out chan<- failover.Suspicion) er
 	}
 }
 
-func newAsker(c *config.File, log *slog.Logger) (*witness.Asker, error) {
+func newAsker(c *config.File, way carriage, log *slog.Logger) (*witness.Asker, error) {
 	cfg := witness.Config{Self: c.ID, Secret: c.Secret.Reveal(), Timeout: time.Second}
 	for _, peer := range c.Controllers {
 		if peer.ID != c.ID {
 			cfg.Peers = append(cfg.Peers, witness.Peer{ID: peer.ID, URL: peer.HTTP})
 		}
 	}
-	return witness.New(cfg, witness.NewClient(), log)
+	return witness.New(cfg, witness.NewClient(way.client), log)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -35,8 +36,12 @@ func key(name string) topology.Key { return topology.Key{Host: name, Port: 3306}
 func free(t *testing.T, n int) []string {
 	t.Helper()
 	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(out) < n; tries++ {
+		// Below the ports that the system gives to whoever asks for any.
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
+		if err != nil && tries < 100 {
+			continue
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

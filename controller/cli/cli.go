@@ -73,8 +73,15 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return ctl.NewUsageError(fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
 	})
-	root.AddCommand(controllerCommand(), configCommand(), haproxyCommand(), versionCommand())
-	root.AddCommand(ctl.Commands(ctl.Env{Lookup: os.LookupEnv, By: caller()})...)
+	const run = "run"
+	root.AddGroup(&cobra.Group{ID: run, Title: "To run a controller, and to set it up:"})
+	for _, c := range []*cobra.Command{controllerCommand(), sidecarCommand(), restoreCommand(), configCommand(), haproxyCommand(), versionCommand()} {
+		c.GroupID = run
+		root.AddCommand(c)
+	}
+	root.SetHelpCommandGroupID(run)
+	root.SetCompletionCommandGroupID(run)
+	ctl.Attach(root, ctl.Env{Lookup: os.LookupEnv, By: caller()})
 	return root
 }
 

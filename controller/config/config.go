@@ -11,6 +11,7 @@ import (
 	"switchyard/controller/policy"
 	"switchyard/controller/topology"
 	"switchyard/router/haproxy"
+	"switchyard/router/proxysql"
 )
 
 // File is a whole, valid configuration. Paths in it are absolute or relative
@@ -27,14 +28,41 @@ type File struct {
 	SecretFile  string       `yaml:"secret_file"`
 	Controllers []Controller `yaml:"controllers"`
 	Bind        Bind         `yaml:"bind"`
+	HTTP        HTTP         `yaml:"http"`
 	Raft        Raft         `yaml:"raft"`
 	MySQL       MySQL        `yaml:"mysql"`
 	Discovery   Discovery    `yaml:"discovery"`
 	Clusters    []Cluster    `yaml:"clusters"`
 	Recovery    Recovery     `yaml:"recovery"`
+	Hooks       Hooks        `yaml:"hooks"`
 	Consul      []Consul     `yaml:"consul"`
 	HAProxy     []HAProxy    `yaml:"haproxy"`
+	ProxySQL    []ProxySQL   `yaml:"proxysql"`
+	Sidecars    Sidecars     `yaml:"sidecars"`
 	Log         Log          `yaml:"log"`
+}
+
+// Sidecars is how the controllers and the sidecars know each other's calls.
+type Sidecars struct {
+	// Secret is shared by the controllers and all sidecars; empty where there are
+	// none, and then no call of a sidecar is heard.
+	Secret     Secret `yaml:"secret"`
+	SecretFile string `yaml:"secret_file"`
+	// Lease is for how long a controller grants a database sidecar at a time, and
+	// Fence the longest fence, with the kill, that such a sidecar may have. Who
+	// promotes in the place of a master that is cut off waits for both.
+	Lease time.Duration `yaml:"lease"`
+	Fence time.Duration `yaml:"fence"`
+	// Databases are the sidecars beside database servers.
+	Databases []DatabaseSidecar `yaml:"databases"`
+}
+
+// DatabaseSidecar is the sidecar beside one database server.
+type DatabaseSidecar struct {
+	// Server is the server's HOST:PORT as the controllers know it.
+	Server string `yaml:"server"`
+	// HTTP is http://HOST:PORT of its sidecar.
+	HTTP string `yaml:"http"`
 }
 
 // Controller is one member of the set, as the others reach it.
@@ -42,7 +70,7 @@ type Controller struct {
 	ID string `yaml:"id"`
 	// Raft is HOST:PORT.
 	Raft string `yaml:"raft"`
-	// HTTP is http://HOST:PORT.
+	// HTTP is http://HOST:PORT or https://HOST:PORT.
 	HTTP       string `yaml:"http"`
 	Datacenter string `yaml:"datacenter"`
 }
@@ -53,16 +81,52 @@ type Bind struct {
 	HTTP string `yaml:"http"`
 }
 
-// Raft is the timing of the consensus.
+// Raft is the timing of the consensus, and how its connections are protected.
 type Raft struct {
+	// Profile is where the timing comes from that is not given by itself.
+	Profile            RaftProfile   `yaml:"profile"`
 	HeartbeatTimeout   time.Duration `yaml:"heartbeat_timeout"`
 	ElectionTimeout    time.Duration `yaml:"election_timeout"`
 	LeaderLeaseTimeout time.Duration `yaml:"leader_lease_timeout"`
 	CommitTimeout      time.Duration `yaml:"commit_timeout"`
+	TLS                RaftTLS       `yaml:"tls"`
 }
 
-func (r *Raft) defaults() {
-	*r = Raft{
+func (r *Raft) defaults() { *r = RaftProfile("").timing() }
+
+// RaftProfile names a timing of the consensus.
+type RaftProfile string
+
+// The profiles.
+const (
+	// RaftLAN: a leader that is gone is replaced within a second.
+	RaftLAN RaftProfile = "lan"
+	// RaftWAN: within three, where 80 ms lie between the controllers.
+	RaftWAN RaftProfile = "wan"
+)
+
+func (RaftProfile) choices() []string { return []string{"lan", "wan"} }
+
+// timing returns what the profile stands for. A follower that looks just before
+// its heartbeat timeout has passed looks again up to two of them later, and
+// none votes for another before it misses the leader itself: a leader can be
+// missed for three heartbeat timeouts, and then come the connections and votes.
+func (p RaftProfile) timing() Raft {
+	switch p {
+	case RaftLAN:
+		return Raft{
+			HeartbeatTimeout: 250 * time.Millisecond, ElectionTimeout: 250 * time.Millisecond,
+			LeaderLeaseTimeout: 200 * time.Millisecond, CommitTimeout: 5 * time.Millisecond,
+		}
+	case RaftWAN:
+		// A new connection takes half a second at 80 ms each way, and the candidate
+		// is to wait for it rather than to begin again.
+		return Raft{
+			HeartbeatTimeout: 600 * time.Millisecond, ElectionTimeout: time.Second,
+			LeaderLeaseTimeout: 500 * time.Millisecond, CommitTimeout: 10 * time.Millisecond,
+		}
+	}
+	return Raft{
 		HeartbeatTimeout: 600 * time.Millisecond, ElectionTimeout: 600 * time.Millisecond,
 		LeaderLeaseTimeout: 400 * time.Millisecond, CommitTimeout: 5 * time.Millisecond,
 	}
@@ -86,6 +150,20 @@ type MySQL struct {
 	ClusterNameQuery string `yaml:"cluster_name_query"`
 
 	Replication Replication `yaml:"replication"`
+	WriteProbe  WriteProbe  `yaml:"write_probe"`
+}
+
+// WriteProbe is the heartbeat row that is written on every master, in a schema
+// of our own, to see whether writes succeed.
+type WriteProbe struct {
+	Enabled  bool          `yaml:"enabled"`
+	Schema   string        `yaml:"schema"`
+	Interval time.Duration `yaml:"interval"`
+	Timeout  time.Duration `yaml:"timeout"`
+}
+
+func (w *WriteProbe) defaults() {
+	*w = WriteProbe{Schema: "switchyard", Interval: time.Second, Timeout: time.Second}
 }
 
 func (m *MySQL) defaults() {
@@ -141,32 +219,106 @@ type Discovery struct {
 func (d *Discovery) defaults() { d.Hostname = HostnameReportHost }
 
 // Cluster is a replication topology with a fixed name, or the rules of one
-// that is found.
+// that is found. Where a key is not given that Recovery has too, its value is
+// Recovery's.
 type Cluster struct {
 	Name           string                       `yaml:"name"`
 	Seeds          []topology.Key               `yaml:"seeds"`
 	PromotionRules map[topology.Key]policy.Rule `yaml:"promotion_rules"`
 	SemiSync       policy.SemiSync              `yaml:"semi_sync"`
-	MaxLag         time.Duration                `yaml:"max_lag"`
+
+	AntiFlap               time.Duration                      `yaml:"anti_flap"`
+	RestartGrace           time.Duration                      `yaml:"restart_grace"`
+	MinStall               time.Duration                      `yaml:"min_stall"`
+	Partition              policy.Partition                   `yaml:"partition"`
+	UnreachableProxies     policy.Proxies                     `yaml:"unreachable_proxies"`
+	PreventCrossDataCenter bool                               `yaml:"prevent_cross_datacenter"`
+	PreventCrossRegion     bool                               `yaml:"prevent_cross_region"`
+	Backlog                policy.Backlog                     `yaml:"backlog"`
+	CoMasterOnly           bool                               `yaml:"co_master_only"`
+	MaxLag                 time.Duration                      `yaml:"max_lag"`
+	ReasonableLag          time.Duration                      `yaml:"reasonable_lag"`
+	FailoverAfter          map[topology.Trouble]time.Duration `yaml:"failover_after"`
+	LockedAfter            time.Duration                      `yaml:"locked_after"`
+	SemiSyncRepair         policy.SemiSyncRepair              `yaml:"semi_sync_repair"`
+	Cascade                Cascade                            `yaml:"cascade"`
+	LostDowntime           time.Duration                      `yaml:"lost_downtime"`
+	SalvageTimeout         time.Duration                      `yaml:"salvage_timeout"`
+	Readers                Readers                            `yaml:"readers"`
 }
 
 func (c *Cluster) defaults() { c.SemiSync = policy.SemiSyncAuto }
 
+// Readers is which replicas of a cluster proxies send readers to.
+type Readers struct {
+	MaxLag     time.Duration `yaml:"max_lag"`
+	LeaveAfter time.Duration `yaml:"leave_after"`
+	JoinAfter  time.Duration `yaml:"join_after"`
+	// Weights are 1 unless named. Those in Exclude are never readers.
+	Weights map[topology.Key]int `yaml:"weights"`
+	Exclude []topology.Key       `yaml:"exclude"`
+	// Writer is whether the writer serves readers while no replica is fit.
+	Writer bool `yaml:"writer"`
+}
+
+func (r *Readers) defaults() {
+	r.MaxLag, r.LeaveAfter, r.JoinAfter = 10*time.Second, 2*time.Second, 5*time.Second
+}
+
 // Recovery is which clusters are recovered without asking, and how soon.
 type Recovery struct {
-	Clusters     []Filter      `yaml:"clusters"`
-	AntiFlap     time.Duration `yaml:"anti_flap"`
-	RestartGrace time.Duration `yaml:"restart_grace"`
-	MinStall     time.Duration `yaml:"min_stall"`
-	// CutOff is what to do about a master that not even its host answers for.
-	CutOff policy.CutOff `yaml:"cut_off"`
+	Clusters []Filter `yaml:"clusters"`
+	// IntermediateClusters are those whose dead intermediate masters are
+	// recovered without asking.
+	IntermediateClusters []Filter      `yaml:"intermediate_clusters"`
+	AntiFlap             time.Duration `yaml:"anti_flap"`
+	RestartGrace         time.Duration `yaml:"restart_grace"`
+	MinStall             time.Duration `yaml:"min_stall"`
+	// Partition is what to do about a master that not even its host answers for.
+	Partition              policy.Partition `yaml:"partition"`
+	UnreachableProxies     policy.Proxies   `yaml:"unreachable_proxies"`
+	PreventCrossDataCenter bool             `yaml:"prevent_cross_datacenter"`
+	PreventCrossRegion     bool             `yaml:"prevent_cross_region"`
+	Backlog                policy.Backlog   `yaml:"backlog"`
+	CoMasterOnly           bool             `yaml:"co_master_only"`
+	MaxLag                 time.Duration    `yaml:"max_lag"`
+	ReasonableLag          time.Duration    `yaml:"reasonable_lag"`
+	// FailoverAfter has the troubles of a master that answers which are to end in
+	// a failover, and how long each must last.
+	FailoverAfter  map[topology.Trouble]time.Duration `yaml:"failover_after"`
+	LockedAfter    time.Duration                      `yaml:"locked_after"`
+	SemiSyncRepair policy.SemiSyncRepair              `yaml:"semi_sync_repair"`
+	Cascade        Cascade                            `yaml:"cascade"`
+	// LostDowntime is a day by default, not the year of days that others take: who
+	// is lost for longer is to be seen again.
+	LostDowntime time.Duration `yaml:"lost_downtime"`
+	// SalvageTimeout is how long a failover takes for what only the crashed master's
+	// binary log has; 0 is not at all.
+	SalvageTimeout time.Duration `yaml:"salvage_timeout"`
+	// AuditRetention is for how long the audit is kept.
+	AuditRetention time.Duration `yaml:"audit_retention"`
+}
+
+// Cascade is how many automatic failovers within a window end in a hold.
+type Cascade struct {
+	Limit  int           `yaml:"limit"`
+	Window time.Duration `yaml:"window"`
 }
 
 func (r *Recovery) defaults() {
 	r.AntiFlap = 10 * time.Minute
 	r.RestartGrace = 15 * time.Second
 	r.MinStall = 1500 * time.Millisecond
-	r.CutOff = policy.CutOffHold
+	r.Partition = policy.PartitionHold
+	r.UnreachableProxies = policy.ProxiesFast
+	r.Backlog = policy.BacklogDelay
+	r.ReasonableLag = 10 * time.Second
+	r.LockedAfter = 10 * time.Second
+	r.SemiSyncRepair = policy.SemiSyncLeave
+	r.Cascade = Cascade{Limit: 2, Window: time.Hour}
+	r.LostDowntime = 24 * time.Hour
+	r.SalvageTimeout = 2 * time.Second
+	r.AuditRetention = 90 * 24 * time.Hour
 }
 
 // Consul is one datacenter's Consul.
@@ -189,8 +341,14 @@ func (c *Consul) defaults() {
 type HAProxy struct {
 	Name    string `yaml:"name"`
 	Cluster string `yaml:"cluster"`
+	// Sidecar is http://HOST:PORT of the sidecar beside it, through which the
+	// controllers reach it; the sidecar's own file says the rest. Without it,
 	// Runtime is tcp://HOST:PORT or unix:///PATH.
-	Runtime string        `yaml:"runtime"`
+	Sidecar string `yaml:"sidecar"`
+	Runtime string `yaml:"runtime"`
+	// Master is where the master process listens (haproxy -S), in the same form;
+	// "" where old workers are left to hard-stop-after.
+	Master  string        `yaml:"master"`
 	Backend string        `yaml:"backend"` // by default CLUSTER_writer
 	Server  string        `yaml:"server"`
 	Timeout time.Duration `yaml:"timeout"`
@@ -198,12 +356,85 @@ type HAProxy struct {
 	// connections; it may be empty where the configuration is not generated.
 	Listen  string `yaml:"listen"`
 	MaxConn int    `yaml:"maxconn"`
+	// Hold is for how long new connections wait while there is no master, and Lua
+	// where the generated configuration finds the script that makes them.
+	Hold time.Duration `yaml:"hold"`
+	Lua  string        `yaml:"lua"`
+	// Datacenter is the proxy's own: readers there are preferred.
+	Datacenter string         `yaml:"datacenter"`
+	Readers    HAProxyReaders `yaml:"readers"`
+	// File is the configuration that HAProxy starts with, and StateFile its
+	// server-state file: a sidecar keeps them in step. Empty where it does not.
+	File      string `yaml:"file"`
+	StateFile string `yaml:"state_file"`
 }
 
 func (h *HAProxy) defaults() {
 	h.Server = "master"
 	h.Timeout = time.Second
 	h.MaxConn = haproxy.DefaultMaxConn
+	h.Hold = haproxy.DefaultHold
+}
+
+// HAProxyReaders is the entrance of a cluster's readers on one HAProxy.
+type HAProxyReaders struct {
+	// Backend is CLUSTER_readers by default; empty where there is no entrance.
+	Backend string `yaml:"backend"`
+	Slots   int    `yaml:"slots"`
+	// Listen and MaxConn are as for the writer.
+	Listen  string `yaml:"listen"`
+	MaxConn int    `yaml:"maxconn"`
+}
+
+func (r *HAProxyReaders) defaults() {
+	r.Slots, r.MaxConn = haproxy.DefaultReaderSlots, haproxy.DefaultReaderMaxConn
+}
+
+// ReaderSlots returns the entry's readers as the router knows them; zero for none.
+func (h HAProxy) ReaderSlots() haproxy.Readers {
+	if h.Readers.Backend == "" {
+		return haproxy.Readers{}
+	}
+	return haproxy.Readers{Backend: h.Readers.Backend, Slots: h.Readers.Slots}
+}
+
+// ProxySQL is one cluster's writer in one ProxySQL: a hostgroup that belongs to
+// it alone.
+type ProxySQL struct {
+	Name    string `yaml:"name"`
+	Cluster string `yaml:"cluster"`
+	// Sidecar is http://HOST:PORT of the sidecar beside it, through which the
+	// controllers reach it; the sidecar's own file says the rest.
+	Sidecar string `yaml:"sidecar"`
+	// Admin is HOST:PORT of the admin interface.
+	Admin           string `yaml:"admin"`
+	User            string `yaml:"user"`
+	Password        Secret `yaml:"password"`
+	PasswordFile    string `yaml:"password_file"`
+	WriterHostgroup int    `yaml:"writer_hostgroup"`
+	// ReaderHostgroup is proxysql.NoReader where none is given.
+	ReaderHostgroup int `yaml:"reader_hostgroup"`
+	// Datacenter is the proxy's own: readers there are preferred.
+	Datacenter     string `yaml:"datacenter"`
+	Weight         int    `yaml:"weight"`
+	MaxConnections int    `yaml:"max_connections"`
+	UseSSL         bool   `yaml:"use_ssl"`
+	// DrainTimeout is how long what is under way on the old master may take to end
+	// in a switchover.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	Timeout      time.Duration `yaml:"timeout"`
+}
+
+func (p *ProxySQL) defaults() {
+	p.WriterHostgroup, p.ReaderHostgroup = proxysql.NoReader, proxysql.NoReader
+	p.Weight, p.MaxConnections = proxysql.DefaultWeight, proxysql.DefaultMaxConnections
+	p.Timeout, p.DrainTimeout = time.Second, time.Second
+}
+
+// Slot returns the entry as the router knows it.
+func (p ProxySQL) Slot() proxysql.Slot {
+	return proxysql.Slot{Hostgroup: p.WriterHostgroup, Reader: p.ReaderHostgroup, Weight: p.Weight,
+		MaxConnections: p.MaxConnections, UseSSL: p.UseSSL}
 }
 
 // LogLevel is the least level that is logged.
@@ -252,31 +483,4 @@ func (f *File) Self() Controller {
 		}
 	}
 	return Controller{}
-}
-
-// Policy returns the operator's rules for a cluster; one that the file does
-// not name has the default rules.
-func (f *File) Policy(cluster string) policy.Cluster {
-	p := policy.Cluster{
-		Controllers:  len(f.Controllers),
-		AntiFlap:     f.Recovery.AntiFlap,
-		RestartGrace: f.Recovery.RestartGrace,
-		MinStall:     f.Recovery.MinStall,
-		CutOff:       f.Recovery.CutOff,
-		SemiSync:     policy.SemiSyncAuto,
-	}
-	for _, h := range f.HAProxy {
-		if h.Cluster == cluster {
-			p.Proxies++
-		}
-	}
-	for _, filter := range f.Recovery.Clusters {
-		p.Recover = p.Recover || filter.Match(cluster)
-	}
-	for _, c := range f.Clusters {
-		if c.Name == cluster {
-			p.Rules, p.MaxLag, p.SemiSync = c.PromotionRules, c.MaxLag, c.SemiSync
-		}
-	}
-	return p
 }

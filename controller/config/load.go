@@ -30,18 +30,9 @@ func Load(path string, env func(string) (string, bool)) (*File, error) {
 }
 
 func parse(path string, data []byte, env func(string) (string, bool)) (*File, error) {
-	d := &document{
-		file: path, dir: filepath.Dir(path), env: env,
-		lines: make(map[string]int), references: make(map[string]string),
-	}
-	root, err := d.root(data)
-	if err != nil {
-		return nil, err
-	}
 	f := &File{}
-	v := reflect.ValueOf(f).Elem()
-	preset(v)
-	if err := d.decode(root, v, ""); err != nil {
+	d, err := Read(path, data, env, f)
+	if err != nil {
 		return nil, err
 	}
 	if err := d.check(f); err != nil {
@@ -50,23 +41,46 @@ func parse(path string, data []byte, env func(string) (string, bool)) (*File, er
 	return f, nil
 }
 
+// Read decodes data, which stands in path, into the struct behind into, whose
+// defaults it sets first. What is in it is for the caller to check, by the
+// document that is returned.
+func Read(path string, data []byte, env func(string) (string, bool), into any) (*Document, error) {
+	d := &Document{
+		file: path, dir: filepath.Dir(path), env: env,
+		lines: make(map[string]int), references: make(map[string]string),
+	}
+	root, err := d.root(data)
+	if err != nil {
+		return nil, err
+	}
+	v := reflect.ValueOf(into).Elem()
+	preset(v)
+	if err := d.decode(root, v, ""); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// ReadFile returns the bytes of a configuration file.
+func ReadFile(path string) ([]byte, error) { return readFile(path, maxFile) }
+
 // root returns the top mapping of the one document in data.
-func (d *document) root(data []byte) (*yaml.Node, error) {
+func (d *Document) root(data []byte) (*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
 	err := decoder.Decode(&doc)
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil, d.errorf("", "is empty; `switchyard config example` prints a file to start from")
+		return nil, d.Errorf("", "is empty; `switchyard config example` prints a file to start from")
 	case err != nil:
-		return nil, d.errorf("", "is not YAML: %s; correct the syntax there", syntaxError(err))
+		return nil, d.Errorf("", "is not YAML: %s; correct the syntax there", syntaxError(err))
 	}
 	var second yaml.Node
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		return nil, d.errorf("", "goes on after the end of its first YAML document; keep one document, without further ---")
+		return nil, d.Errorf("", "goes on after the end of its first YAML document; keep one document, without further ---")
 	}
 	if len(doc.Content) != 1 || isNull(doc.Content[0]) {
-		return nil, d.errorf("", "is empty; `switchyard config example` prints a file to start from")
+		return nil, d.Errorf("", "is empty; `switchyard config example` prints a file to start from")
 	}
 	return doc.Content[0], nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 )
 
 // TLSMode is how much a connection is to be protected, as MySQL's clients name it.
@@ -141,4 +142,60 @@ func clientTLS(ca, cert, key string) (*tls.Config, error) {
 	}
 	c.Certificates = []tls.Certificate{pair}
 	return c, nil
+}
+
+// RaftTLS is how controllers connect to each other for raft: both ends show a
+// certificate of the CA. ServerName is the name in all of them; without it,
+// each has the host of its controller's raft address.
+type RaftTLS struct {
+	CA         string `yaml:"ca"`
+	Cert       string `yaml:"cert"`
+	Key        string `yaml:"key"`
+	ServerName string `yaml:"server_name"`
+}
+
+// Enabled reports whether TLS is asked for.
+func (t RaftTLS) Enabled() bool { return t != (RaftTLS{}) }
+
+// Build reads the files, of which there are all.
+func (t RaftTLS) Build() (*tls.Config, error) {
+	c, err := clientTLS(t.CA, t.Cert, t.Key)
+	if err != nil {
+		return nil, err
+	}
+	c.MinVersion, c.ServerName = tls.VersionTLS13, t.ServerName
+	return c, nil
+}
+
+// acceptable says what others will have against a certificate, as a server's
+// and as a client's.
+func acceptable(c *tls.Config, name string) error {
+	pair := c.Certificates[0]
+	options := x509.VerifyOptions{Roots: c.RootCAs, DNSName: name, Intermediates: x509.NewCertPool()}
+	for _, der := range pair.Certificate[1:] {
+		between, err := x509.ParseCertificate(der)
+		if err != nil {
+			return err
+		}
+		options.Intermediates.AddCert(between)
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return err
+	}
+	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
+		options.KeyUsages = []x509.ExtKeyUsage{usage}
+		if _, err := leaf.Verify(options); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
 }

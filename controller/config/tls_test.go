@@ -59,6 +59,45 @@ func TestTLSBuild(t *testing.T) {
 	}
 }
 
+// TestRaftTLS has a certificate for db1, and asks whether other controllers
+// would take it.
+func TestRaftTLS(t *testing.T) {
+	cert, key := certificate(t)
+	other, _ := certificate(t)
+	beside := map[string]string{"ca.pem": cert, "c1.pem": cert, "c1-key.pem": key, "other.pem": other}
+	for _, tc := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"by server_name", "raft: {tls: {ca: ca.pem, cert: c1.pem, key: c1-key.pem, server_name: db1}}\n", nil},
+		{"by address", "raft: {tls: {ca: ca.pem, cert: c1.pem, key: c1-key.pem}}\n",
+			[]string{"raft.tls.cert (line 19)", "127.0.0.1", "would not be accepted by the other controllers"}},
+		{"of another CA", "raft: {tls: {ca: other.pem, cert: c1.pem, key: c1-key.pem, server_name: db1}}\n",
+			[]string{"raft.tls.cert", "unknown authority", "other.pem"}},
+		{"of another key", "raft: {tls: {ca: ca.pem, cert: other.pem, key: c1-key.pem, server_name: db1}}\n",
+			[]string{"raft.tls.cert", "no pair"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f, err := config.Load(write(t, base+tc.text, beside), environment)
+			if tc.want == nil {
+				if err != nil {
+					t.Fatal(err)
+				}
+				conf, err := f.Raft.TLS.Build()
+				if err != nil || conf.MinVersion != tls.VersionTLS13 || conf.ServerName != "db1" || len(conf.Certificates) != 1 {
+					t.Errorf("got %+v, %v", conf, err)
+				}
+				return
+			}
+			for _, want := range tc.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want it to name %q", err, want)
+				}
+			}
+		})
+	}
+}
+
 // handshake returns the client's error; needsClient wants a client certificate.
 func handshake(t *testing.T, client *tls.Config, cert, key string, needsClient bool) error {
 	t.Helper()

@@ -27,6 +27,9 @@ type Ledger interface {
 	Leader() (id string, ok bool)
 	// Raft says this controller's raft state and term.
 	Raft() (state string, term uint64)
+	// Propose commits a command. Beside ErrNotLeader and ErrUnknownOutcome its
+	// error may be a *ledger.Rejection.
+	Propose(ctx context.Context, cmd ledger.Command) error
 }
 
 // Observer is what this controller sees.
@@ -42,7 +45,8 @@ type Loop interface {
 	Explain(ctx context.Context, cluster string) (failover.Assessment, error)
 	Last(cluster string) (failover.Assessment, bool)
 	Problems() map[string]string
-	Switchover(ctx context.Context, cluster string, to topology.Key, by string) (ledger.Recovery, error)
+	Switchover(ctx context.Context, cluster string, to topology.Key, by, reason string) (ledger.Recovery, error)
+	Actor
 }
 
 // Rejoiner says which servers could not be brought back, and why.
@@ -54,6 +58,8 @@ type Receivers func() []Receiver
 // Receiver is one party that follows a cluster's routes.
 type Receiver struct {
 	Name, Cluster string
+	// Kind is what a proxy is: haproxy or proxysql.
+	Kind string
 	// Holds is true while it was last seen to follow Epoch and Revision.
 	Holds    bool
 	Epoch    routes.Epoch
@@ -71,6 +77,47 @@ type Config struct {
 	// Peers asks each controller what it is: leader, follower or unreachable, by
 	// its id. Nil leaves those unknown that neither lead nor answer.
 	Peers func(ctx context.Context) map[string]string
+	// Members is this controller's part in raft, and Voice asks another one, by its
+	// id, for its own. Without them there is no account of the controllers.
+	Members Members
+	Voice   func(ctx context.Context, id string) (wire.Voice, error)
+	// Backup makes a backup of the ledger; nil where there is none.
+	Backup func(ctx context.Context, local bool) ([]byte, error)
+	// Fleet is what is known of each proxy, without what the ledger wants of it;
+	// nil where there is none.
+	Fleet func() []wire.Proxy
+	// Directories are the datacenters' key-value stores; nil where there is none.
+	Directories Directories
+	// Sidecar is what is known of the sidecar beside a server, nil where none is
+	// configured. It may be nil itself.
+	Sidecar func(server topology.Key) *wire.DatabaseSidecar
+}
+
+// sidecar is the one beside a server, or nil.
+func (c *Console) sidecar(server topology.Key) *wire.DatabaseSidecar {
+	if c.cfg.Sidecar == nil {
+		return nil
+	}
+	return c.cfg.Sidecar(server)
+}
+
+// promise says what is wrong with the lease of a cluster's master: nothing where
+// no server of the cluster has a sidecar, or where it can be counted on.
+func (c *Console) promise(state ledger.State, k ledger.Cluster) string {
+	some := false
+	for key, srv := range state.Servers {
+		some = some || srv.Cluster == k.Name && c.sidecar(key) != nil
+	}
+	s := c.sidecar(k.Master)
+	switch {
+	case !some:
+		return ""
+	case s == nil:
+		return fmt.Sprintf("the master %s has no sidecar, as other servers have: nothing stops it where it is cut off", k.Master)
+	case s.NoPromise != "":
+		return fmt.Sprintf("nothing promises that the master %s is stopped where it is cut off: its sidecar: %s", k.Master, s.NoPromise)
+	}
+	return ""
 }
 
 // peersTime is how long a status waits for the other controllers.
@@ -134,7 +181,14 @@ func (c *Console) Status(ctx context.Context) (wire.Status, error) {
 		}
 		out.Controllers = append(out.Controllers, peer)
 	}
-	out.Problems = slices.AppendSeq(out.Problems, maps.Values(c.loop.Problems()))
+	out.Pauses = pauses(c.ledger.State())
+	unadopted := c.loop.Problems()
+	for name, held := range c.ledger.State().Held {
+		if _, said := unadopted[name]; !said {
+			out.Problems = append(out.Problems, held.Aside())
+		}
+	}
+	out.Problems = slices.AppendSeq(out.Problems, maps.Values(unadopted))
 	slices.Sort(out.Problems)
 	return out, nil
 }
@@ -155,45 +209,11 @@ func (c *Console) receivers(in []Receiver) []wire.Receiver {
 	for _, r := range in {
 		want := state.Clusters[r.Cluster]
 		out = append(out, wire.Receiver{
-			Name: r.Name, Cluster: r.Cluster, Epoch: r.Epoch, Revision: r.Revision, At: r.At, Problem: r.Problem,
-			Confirmed: r.Holds && r.Epoch == want.Epoch && r.Revision >= want.Revision,
+			Name: r.Name, Kind: r.Kind, Cluster: r.Cluster, Epoch: r.Epoch, Revision: r.Revision, At: r.At, Problem: r.Problem,
+			Confirmed: r.Holds && r.Epoch == want.Epoch && r.Revision >= want.WriterSince(),
 		})
 	}
 	return out
-}
-
-// Clusters implements adminapi.Pictures.
-func (c *Console) Clusters(context.Context) ([]wire.Cluster, error) {
-	state := c.ledger.State()
-	out := make([]wire.Cluster, 0, len(state.Clusters))
-	for _, name := range slices.Sorted(maps.Keys(state.Clusters)) {
-		k := state.Clusters[name]
-		v := wire.Cluster{
-			Name: name, Master: k.Master, Epoch: k.Epoch, Revision: k.Revision, Withdrawn: k.Withdrawn,
-			Automatic: c.cfg.Policy(name).Recover, Recovery: k.Recovery, LastAutomatic: k.LastAutomatic,
-		}
-		// What was found of a former master says nothing of this one.
-		if a, ok := c.loop.Last(name); ok && c.ledger.IsLeader() && a.Cluster.Master == k.Master {
-			v.Finding = finding(a)
-		}
-		for _, i := range c.observer.Instances() {
-			if i.Cluster != name {
-				continue
-			}
-			v.Servers++
-			if o := i.Seen; o.Reach == topology.ReachOK && o.Instance != nil {
-				v.Reachable++
-				if !o.Instance.ReadOnly {
-					v.Writable++
-				}
-			}
-		}
-		if v.Writable > 1 {
-			v.Problems = append(v.Problems, fmt.Sprintf("%d servers are writable", v.Writable))
-		}
-		out = append(out, v)
-	}
-	return out, nil
 }
 
 // Recoveries implements adminapi.History.
@@ -219,8 +239,7 @@ func (c *Console) Recoveries(_ context.Context, cluster string) ([]wire.Recovery
 func (c *Console) Recovery(_ context.Context, id string) (wire.Recovery, error) {
 	r, ok := c.ledger.State().Recoveries[id]
 	if !ok {
-		return wire.Recovery{}, wire.NewError(wire.NotFound, fmt.Sprintf("there is no recovery %q", id),
-			"see `switchyard recoveries` for those that are kept")
+		return wire.Recovery{}, noRecovery(id)
 	}
 	return wire.NewRecovery(r, Phases(r)), nil
 }
@@ -240,6 +259,10 @@ func (c *Console) Witness(ctx context.Context, req wire.WitnessRequest) (wire.Wi
 }
 
 func (c *Console) noCluster(name string) error {
+	if held, ok := c.ledger.State().Held[name]; ok {
+		return wire.NewError(wire.Conflict, held.Aside(),
+			"`switchyard status` says what it waits for; `switchyard adopt "+name+"` ends it")
+	}
 	return wire.NewError(wire.NotFound, fmt.Sprintf("there is no cluster %q", name),
 		"see `switchyard clusters` for those that are known")
 }

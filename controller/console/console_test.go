@@ -276,10 +276,11 @@ func TestPhases(t *testing.T) {
 		step("pick", 35, 40), step("wait-applied", 40, 40.25), step("rewind", 41, 41), step("wait-applied", 50, 60), // twice
 		step("acknowledgers", 60, 70), step("promote", 70, 80), step("announce", 80, 85), step("route", 85, 95),
 		step("publish", 85, 90), step("repoint", 85, 120), step("verify", 120, 125),
+		step("PreFailover", 5, 8), step("PostFailover", 130, 140), step("PostFailover", 140, 170), // the operator's commands
 	}})
 	want := map[string]float64{
 		"notice": 1, "see": 2, "agree": 1.5, "claim": 4.5, "withdraw": 26, "pick": 5, "apply": 20, "promote": 20,
-		"announce": 15, "follow-up": 40,
+		"announce": 15, "follow-up": 40, "PreFailover": 3, "PostFailover": 40,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
@@ -310,5 +311,32 @@ func TestWitness(t *testing.T) {
 	_, err = w.console().Witness(t.Context(), wire.WitnessRequest{Cluster: "other", Servers: []topology.Key{key("a")}})
 	if err != nil || len(w.fresh) != 0 {
 		t.Errorf("%v, fresh %v", err, w.fresh)
+	}
+}
+
+// A cluster's line counts what is wrong beside its master, and what was said.
+func TestClusterCounts(t *testing.T) {
+	w := newWorld(t)
+	w.draw(trio)
+	w.must(ledger.BeginDowntime{Server: key("a"), Owner: "dba", Reason: "backup", At: noon, Until: noon.Add(time.Hour)})
+	w.must(ledger.BeginDowntime{Server: key("b"), Owner: "c1", Reason: ledger.LostInRecovery, At: noon, Until: noon.Add(time.Hour)})
+	w.must(ledger.PauseRecoveries{By: "lee", Reason: "a new switch", At: noon})
+	w.reported(analysis.Report{
+		Master:   analysis.Finding{Kind: analysis.MasterFullDisk, Subject: key("m")},
+		Others:   []analysis.Finding{{Kind: analysis.DeadIntermediateMaster, Subject: key("a")}},
+		Warnings: []analysis.Warning{{Code: analysis.BootsWritable, Subject: key("b"), Sentence: "s"}, {Code: analysis.ErrantGTID}},
+	})
+	all, err := w.console().Clusters(t.Context())
+	if err != nil || len(all) != 1 {
+		t.Fatal(err)
+	}
+	c := all[0]
+	if c.Finding != string(analysis.MasterFullDisk) || c.Trouble != topology.TroubleDiskFull || c.Others != 1 || c.Warnings != 2 ||
+		c.Urgent == nil || c.Urgent.Code != string(analysis.BootsWritable) || !c.Paused || c.Downtimes != 2 || c.Lost != 1 {
+		t.Errorf("%+v", c)
+	}
+	s, err := w.console().Status(t.Context())
+	if err != nil || len(s.Pauses) != 1 || s.Pauses[0].Reason != "a new switch" || s.Pauses[0].Cluster != "" {
+		t.Errorf("%v %+v", err, s.Pauses)
 	}
 }

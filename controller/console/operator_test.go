@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func (w *world) judged(text string) {
 	w.draw(text)
 	c, p := w.state.Clusters["shop"], w.rules["shop"]
 	a := failover.Assessment{Cluster: c, Snapshot: w.snapshot}
-	a.Finding, a.Ranking = analysis.Analyze(w.snapshot, p), candidate.Rank(w.snapshot, c.Master, nil, p)
+	a.Finding, a.Ranking = analysis.Analyze(w.snapshot, p).Master, candidate.Rank(w.snapshot, c.Master, nil, p)
 	a.Verdict = safety.Judge(safety.Input{
 		Finding: a.Finding, Snapshot: w.snapshot, Ranking: a.Ranking, Policy: p,
 		OpenRecovery: c.Recovery, LastAutomatic: c.LastAutomatic, Now: noon,
@@ -57,10 +58,11 @@ func TestExplain(t *testing.T) {
 		t.Errorf("evidence:\n%s", evidence)
 	}
 	if len(e.Candidates) != 2 || e.Candidates[0].Key != key("a") || e.Candidates[0].Place != 1 ||
-		e.Candidates[1].Key != key("b") || e.Candidates[1].Place != 0 || !strings.Contains(e.Candidates[1].Reason, "lacks") {
+		e.Candidates[1].Key != key("b") || e.Candidates[1].Place != 2 || !strings.Contains(e.Candidates[1].Reason, "lacks") {
 		t.Errorf("candidates %+v", e.Candidates)
 	}
-	steps := plan.Build(ledger.Failover, false, false).Steps()
+	// Who holds everything itself takes nothing from anybody.
+	steps := slices.DeleteFunc(plan.Build(ledger.Failover, false, false).Steps(), func(n plan.Name) bool { return n == plan.Converge })
 	if len(e.Plan) != len(steps) {
 		t.Fatalf("plan %+v", e.Plan)
 	}
@@ -77,6 +79,10 @@ func TestExplain(t *testing.T) {
 			if s.Detail != "all replicas" {
 				t.Errorf("%+v", s)
 			}
+		case "detach-lost":
+			if s.Detail != "replicas that cannot follow, if any" {
+				t.Errorf("%+v", s)
+			}
 		default:
 			if s.Subject != key("a") || s.Detail != "" {
 				t.Errorf("%+v", s)
@@ -86,23 +92,28 @@ func TestExplain(t *testing.T) {
 }
 
 // A hold is explained with the same picture; where nothing is wrong, nothing is
-// judged and nobody ranked.
+// judged.
 func TestExplainHolds(t *testing.T) {
 	w := newWorld(t)
 	w.judged(strings.ReplaceAll(deadMaster, "view c2 m=refused", "view c2 m=ok"))
 	e, err := w.console().Explain(t.Context(), "shop")
-	if err != nil || e.Finding != "DeadMaster" || e.Verdict != wire.Hold || e.Reason != "observers-disagree" || len(e.Plan) == 0 {
+	if err != nil || e.Finding != "UnreachableMaster" || e.Verdict != wire.Hold || e.Reason != "observers-disagree" {
+		t.Errorf("%v %+v", err, e)
+	}
+	alone := strings.SplitAfter(deadMaster, "\n")
+	w.judged(strings.Join(slices.DeleteFunc(alone, func(line string) bool { return strings.Contains(line, "view c2") }), ""))
+	e, err = w.console().Explain(t.Context(), "shop")
+	if err != nil || e.Finding != "DeadMaster" || e.Verdict != wire.Hold || e.Reason != "no-witness-majority" || len(e.Plan) == 0 {
 		t.Errorf("%v %+v", err, e)
 	}
 	w.judged(trio)
 	e, err = w.console().Explain(t.Context(), "shop")
-	if err != nil || e.Finding != "" || e.Verdict != "" || e.Reason != "no-problem" || e.ReasonSentence == "" ||
-		len(e.Candidates) != 0 || len(e.Plan) != 0 {
+	if err != nil || e.Finding != "" || e.Verdict != "" || e.Reason != "no-problem" || e.ReasonSentence == "" || len(e.Plan) != 0 {
 		t.Errorf("%v %+v", err, e)
 	}
 	w.judged(strings.ReplaceAll(trio, "server m", "server m readonly"))
 	e, err = w.console().Explain(t.Context(), "shop")
-	if err != nil || e.Finding != "NoWriteableMaster" || e.Verdict != wire.Hold || len(e.Plan) != 0 || len(e.Candidates) != 2 {
+	if err != nil || e.Finding != "NoWriteableMasterStructureWarning" || e.Verdict != wire.Hold || len(e.Plan) != 0 || len(e.Candidates) != 2 {
 		t.Errorf("%v %+v", err, e)
 	}
 	w.judged(strings.ReplaceAll(deadMaster, "exec=0-1-90", "exec=0-1-90,0-3-101"))
@@ -159,18 +170,18 @@ func TestExplainErrors(t *testing.T) {
 func TestSwitchover(t *testing.T) {
 	w := newWorld(t)
 	var asked []string
-	w.switched = func(cluster string, to topology.Key, by string) (ledger.Recovery, error) {
-		asked = append(asked, cluster, to.String(), by)
+	w.switched = func(cluster string, to topology.Key, by, reason string) (ledger.Recovery, error) {
+		asked = append(asked, cluster, to.String(), by, reason)
 		return w.state.Recoveries[w.promote()], nil
 	}
-	r, err := w.console().Switchover(t.Context(), wire.SwitchoverRequest{Cluster: "shop", To: key("a"), By: "kim"})
+	r, err := w.console().Switchover(t.Context(), wire.SwitchoverRequest{Cluster: "shop", To: key("a"), By: "kim", Reason: "a new rack"})
 	if err != nil || r.ID != "shop-2" || r.Winner != key("a") || r.Outcome != ledger.Completed || r.DurationMS != 1000 {
 		t.Errorf("%v %+v", err, r)
 	}
 	if _, err = w.console().Switchover(t.Context(), wire.SwitchoverRequest{Cluster: "shop"}); err != nil {
 		t.Error(err)
 	}
-	if got := strings.Join(asked, "|"); got != "shop|a:3306|kim|shop||an operator" {
+	if got := strings.Join(asked, "|"); got != "shop|a:3306|kim|a new rack|shop||an operator|" {
 		t.Error(got)
 	}
 }
@@ -198,7 +209,7 @@ func TestSwitchoverErrors(t *testing.T) {
 		{fmt.Errorf("promote: %w", executor.ErrDeposed), wire.NotLeader, 503},
 		{other, "", 0},
 	} {
-		w.switched = func(string, topology.Key, string) (ledger.Recovery, error) { return ledger.Recovery{}, c.err }
+		w.switched = func(string, topology.Key, string, string) (ledger.Recovery, error) { return ledger.Recovery{}, c.err }
 		_, err := w.console().Switchover(t.Context(), wire.SwitchoverRequest{Cluster: "shop", To: key("a")})
 		if c.code == "" {
 			if !errors.Is(err, other) || errors.As(err, new(*wire.Error)) {

@@ -3,12 +3,15 @@ package console
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"switchyard/controller/adminapi/wire"
+	"switchyard/controller/analysis"
 	"switchyard/controller/observer"
 	"switchyard/controller/policy"
 	"switchyard/controller/topology"
+	"switchyard/router/routes"
 	"switchyard/store/ledger"
 )
 
@@ -30,12 +33,19 @@ func (c *Console) Topology(_ context.Context, cluster string) (wire.Topology, er
 	if s, ok := snapshot.Servers[k.Master]; ok {
 		master = s.Last
 	}
-	rules := c.cfg.Policy(cluster)
+	p := picture{
+		state: state, cluster: k, now: c.cfg.Now(), master: master, rules: c.rules(cluster),
+		byHand: state.ActiveRules(cluster, c.cfg.Now()), report: c.Report(k),
+	}
+	out.Paused = pauses(state, cluster)
+	shown := map[topology.Key]bool{}
 	for _, i := range c.observer.Instances() {
 		if i.Cluster != cluster {
 			continue
 		}
-		n := c.node(state, k, i, master, rules)
+		n := p.node(i)
+		n.Sidecar = c.sidecar(i.Key)
+		shown[i.Key] = true
 		if n.Status != wire.NodeUnreachable && n.Status != wire.NodeUnchecked && !n.ReadOnly {
 			out.Writable++
 		}
@@ -44,21 +54,71 @@ func (c *Console) Topology(_ context.Context, cluster string) (wire.Topology, er
 	if out.Writable > 1 {
 		out.Problems = append(out.Problems, fmt.Sprintf("%d servers are writable: only the master should be", out.Writable))
 	}
+	if why := c.promise(state, k); why != "" {
+		out.Problems = append(out.Problems, why)
+	}
 	if k.Withdrawn {
 		out.Problems = append(out.Problems, "nobody is served: the master is withdrawn until a recovery ends well")
+	}
+	for _, w := range p.report.Warnings {
+		if !shown[w.Subject] {
+			out.Warnings = append(out.Warnings, warning(w))
+		}
 	}
 	return out, nil
 }
 
-func (c *Console) node(
-	state ledger.State, k ledger.Cluster, i observer.InstancePicture, master *topology.Instance, rules policy.Cluster,
-) wire.Node {
-	n := wire.Node{Key: i.Key, Parent: i.Source, Role: role(state, k, i.Key)}
-	if rule := rules.Rule(i.Key); rule != policy.Neutral {
+// picture is what the nodes of one cluster are drawn from.
+type picture struct {
+	state   ledger.State
+	cluster ledger.Cluster
+	now     time.Time
+	// master is the last good picture of the cluster's master; nil for none.
+	master *topology.Instance
+	rules  policy.Cluster
+	byHand map[topology.Key]ledger.PromotionRule
+	report analysis.Report
+}
+
+// told adds what operators, recoveries and analysis say of a server.
+func (p picture) told(n *wire.Node) {
+	srv := p.state.Servers[n.Key]
+	n.DetachedFrom, n.DetachedReason = srv.DetachedFrom, srv.DetachedReason
+	if d, ok := p.state.Downtimes[n.Key]; ok && d.Active(p.now) {
+		n.Downtime = &wire.Downtime{Owner: d.Owner, Reason: d.Reason, Begun: d.Begun, Until: d.Until}
+		n.Lost = d.Reason == ledger.LostInRecovery
+	}
+	if rule := p.rules.Rule(n.Key); rule != policy.Neutral {
 		n.Rule = string(rule)
 	}
+	if r, ok := p.byHand[n.Key]; ok {
+		n.Rule, n.RuleBy, n.RuleUntil = r.Rule, r.By, r.Until
+	}
+	for _, f := range append([]analysis.Finding{p.report.Master}, p.report.Others...) {
+		if f.Subject == n.Key && f.Kind != analysis.NoProblem && n.Finding == "" {
+			n.Finding = string(f.Kind)
+		}
+	}
+	for _, w := range p.report.Warnings {
+		if w.Subject == n.Key {
+			n.Warnings = append(n.Warnings, warning(w))
+		}
+	}
+}
+
+func (p picture) node(i observer.InstancePicture) wire.Node {
+	k, master := p.cluster, p.master
+	n := wire.Node{Key: i.Key, Parent: i.Source, Role: role(p.state, k, i.Key)}
+	n.Reader = slices.ContainsFunc(k.Readers, func(r routes.Reader) bool { return r.Host == i.Key.Host && r.Port == i.Key.Port })
+	p.told(&n)
+	if i.Key == k.Master {
+		n.Trouble = p.report.Master.Trouble()
+	}
+	if w := i.Seen.Write; w != nil && n.Trouble == "" {
+		n.Trouble = w.Trouble
+	}
 	n.Status, n.Reason = status(i, i.Key == k.Master)
-	if extra := state.Servers[i.Key].Extra; extra != "" {
+	if extra := p.state.Servers[i.Key].Extra; extra != "" {
 		n.Errant = extra
 	}
 	last := i.Last

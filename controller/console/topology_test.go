@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"switchyard/controller/adminapi/wire"
+	"switchyard/controller/analysis"
+	"switchyard/controller/failover"
 	"switchyard/controller/policy"
 	"switchyard/controller/topology"
 	"switchyard/store/ledger"
@@ -203,5 +205,102 @@ func TestErrantWithoutTheMaster(t *testing.T) {
 	}
 	if got := *w.node("a").LastSeenMS; got != (1500 * time.Millisecond).Milliseconds() {
 		t.Errorf("last seen %d ms ago", got)
+	}
+}
+
+// What operators and recoveries said of a server stands beside it.
+func TestNodesThatAreSpokenOf(t *testing.T) {
+	w := newWorld(t)
+	w.draw(trio)
+	w.must(ledger.BeginDowntime{Server: key("a"), Owner: "dba", Reason: "backup", At: noon, Until: noon.Add(time.Hour)})
+	w.must(ledger.BeginDowntime{Server: key("b"), Owner: "c1", Reason: ledger.LostInRecovery, At: noon, Until: noon.Add(time.Hour)})
+	w.must(ledger.SetDetached{Server: key("b"), From: key("m"), By: "c1", Reason: "it lacks a binary log", At: noon})
+	w.must(ledger.SetPromotionRule{Server: key("a"), Rule: "must_not", By: "kim", Until: noon.Add(time.Minute), At: noon})
+	w.must(ledger.SetPromotionRule{Server: key("m"), Rule: "must", By: "kim", Until: noon, At: noon.Add(-time.Minute)}) // has run out
+	w.must(ledger.PauseRecoveries{By: "lee", Reason: "a new switch", At: noon})
+	a := w.node("a")
+	if a.Downtime == nil || a.Downtime.Owner != "dba" || !a.Downtime.Until.Equal(noon.Add(time.Hour)) || a.Lost || a.Rule != "must_not" ||
+		a.RuleBy != "kim" || !a.RuleUntil.Equal(noon.Add(time.Minute)) {
+		t.Errorf("%+v", a)
+	}
+	b := w.node("b")
+	if !b.Lost || b.Downtime == nil || b.DetachedFrom != key("m") || b.DetachedReason != "it lacks a binary log" {
+		t.Errorf("%+v", b)
+	}
+	if m := w.node("m"); m.Downtime != nil || m.Rule != "" || m.RuleBy != "" || m.Lost || !m.DetachedFrom.IsZero() {
+		t.Errorf("%+v", m)
+	}
+	if out := w.topology(); len(out.Paused) != 1 || out.Paused[0].By != "lee" {
+		t.Errorf("%+v", out.Paused)
+	}
+	w.must(ledger.BeginDowntime{Server: key("a"), Owner: "dba", Reason: "backup", At: noon.Add(-time.Hour), Until: noon})
+	if a = w.node("a"); a.Downtime != nil {
+		t.Errorf("a downtime that has run out is shown: %+v", a.Downtime)
+	}
+}
+
+// reported makes the loop's last report of shop.
+func (w *world) reported(r analysis.Report) {
+	w.last["shop"] = failover.Assessment{Cluster: w.state.Clusters["shop"], Report: r, Finding: r.Master}
+}
+
+func TestFindingsAndWarningsOfNodes(t *testing.T) {
+	w := newWorld(t)
+	w.draw(trio)
+	w.at("m").Seen.Write = &topology.WriteSight{Trouble: topology.TroubleDiskFull}
+	w.reported(analysis.Report{
+		Master: analysis.Finding{Kind: analysis.MasterStalledWrites, Subject: key("m")},
+		Others: []analysis.Finding{{Kind: analysis.DeadIntermediateMaster, Subject: key("a")}},
+		Warnings: []analysis.Warning{
+			{Code: analysis.BootsWritable, Subject: key("b"), Sentence: "it would boot writable"},
+			{Code: analysis.NoLoggingReplicas, Sentence: "nobody logs"},
+		},
+	})
+	if m := w.node("m"); m.Finding != string(analysis.MasterStalledWrites) || m.Trouble != topology.TroubleStalled {
+		t.Errorf("%+v", m)
+	}
+	if a := w.node("a"); a.Finding != string(analysis.DeadIntermediateMaster) || len(a.Warnings) != 0 {
+		t.Errorf("%+v", a)
+	}
+	if b := w.node("b"); b.Finding != "" || len(b.Warnings) != 1 || b.Warnings[0].Sentence != "it would boot writable" {
+		t.Errorf("%+v", b)
+	}
+	if out := w.topology(); len(out.Warnings) != 1 || out.Warnings[0].Code != string(analysis.NoLoggingReplicas) {
+		t.Errorf("%+v", out.Warnings)
+	}
+	// What a follower found is of another time; what it sees is its own.
+	w.leads = false
+	if m := w.node("m"); m.Finding != "" || m.Trouble != topology.TroubleDiskFull {
+		t.Errorf("%+v", m)
+	}
+	if out := w.topology(); len(out.Warnings) != 0 {
+		t.Errorf("%+v", out.Warnings)
+	}
+}
+
+// TestSidecarsAreShown: which servers have one, and whether one may count on the
+// master's.
+func TestSidecarsAreShown(t *testing.T) {
+	w := newWorld(t)
+	w.draw("server m exec=0-1-100\nserver a <m exec=0-1-100\nview c1 m=ok a=ok")
+	problem := func() string { return strings.Join(w.topology().Problems, "; ") }
+	if got := problem(); got != "" || w.node("m").Sidecar != nil {
+		t.Errorf("without sidecars: %q", got)
+	}
+	w.sidecars = map[topology.Key]*wire.DatabaseSidecar{key("a"): {Name: "side-a", Holding: "unleased", NoPromise: "it holds no lease"}}
+	if got := problem(); !strings.Contains(got, "has no sidecar, as other servers have") {
+		t.Errorf("%q", got)
+	}
+	w.sidecars[key("m")] = &wire.DatabaseSidecar{Name: "side-m", Holding: "held", NoPromise: "its server may outlive it"}
+	if got := problem(); !strings.Contains(got, "nothing promises") || !strings.Contains(got, "may outlive it") {
+		t.Errorf("%q", got)
+	}
+	w.sidecars[key("m")].NoPromise = ""
+	if got := problem(); got != "" || w.node("m").Sidecar.Name != "side-m" || w.node("a").Sidecar.Holding != "unleased" {
+		t.Errorf("%q, %+v", got, w.node("a").Sidecar)
+	}
+	clusters, err := w.console().Clusters(t.Context())
+	if err != nil || len(clusters[0].Problems) != 0 {
+		t.Errorf("%v %+v", err, clusters)
 	}
 }

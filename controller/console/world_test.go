@@ -3,6 +3,8 @@ package console_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +23,9 @@ var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 // world is what stands behind the console: a real ledger's state, and what the
 // test says that the other parts answer.
 type world struct {
+	// sidecars are those beside servers.
+	sidecars map[topology.Key]*wire.DatabaseSidecar
+
 	t        *testing.T
 	state    ledger.State
 	leads    bool
@@ -35,10 +40,23 @@ type world struct {
 	explained  failover.Assessment
 	explainErr error
 	unadopted  map[string]string
-	switched   func(cluster string, to topology.Key, by string) (ledger.Recovery, error)
+	switched   func(cluster string, to topology.Key, by, reason string) (ledger.Recovery, error)
+
+	// proposed are the commands, in order; proposing is what Propose returns
+	// instead of taking one.
+	proposed  []ledger.Command
+	proposing error
+	// acted are the calls of the loop's other hands, and acting what they return.
+	acted    []string
+	acting   error
+	recovery ledger.Recovery
 
 	peers            func(context.Context) map[string]string
+	members          console.Members
+	voice            func(context.Context, string) (wire.Voice, error)
 	proxies, consuls []console.Receiver
+	fleet            []wire.Proxy
+	directories      console.Directories
 	looked           []topology.Key
 	fresh            map[topology.Key]bool
 	deadline         time.Duration
@@ -95,9 +113,16 @@ func (w *world) at(name string) *observer.InstancePicture {
 func (w *world) console() *console.Console {
 	return console.New(console.Config{
 		Self: "c1", Boot: "boot1", Version: "1.2.3", Now: func() time.Time { return noon },
-		Controllers: []wire.Controller{{ID: "c1", API: "http://c1"}, {ID: "c2", API: "http://c2"}, {ID: "c3", API: "http://c3"}},
-		Policy:      func(cluster string) policy.Cluster { return w.rules[cluster] },
-		Peers:       w.peers,
+		Controllers: []wire.Controller{
+			{ID: "c1", API: "http://c1", DataCenter: "dc1"}, {ID: "c2", API: "http://c2", DataCenter: "dc2"},
+			{ID: "c3", API: "http://c3", DataCenter: "dc2"},
+		},
+		Policy:  func(cluster string) policy.Cluster { return w.rules[cluster] },
+		Peers:   w.peers,
+		Members: w.members, Voice: w.voice,
+		Sidecar:     func(k topology.Key) *wire.DatabaseSidecar { return w.sidecars[k] },
+		Fleet:       func() []wire.Proxy { return w.fleet },
+		Directories: w.directories,
 	}, w, w, loop{w}, rejoiner{w},
 		func() []console.Receiver { return w.proxies }, func() []console.Receiver { return w.consuls })
 }
@@ -115,6 +140,18 @@ func (w *world) Raft() (string, uint64) {
 		return "leader", 4
 	}
 	return "follower", 4
+}
+
+func (w *world) Propose(_ context.Context, cmd ledger.Command) error {
+	if w.proposing != nil {
+		return w.proposing
+	}
+	next, _, err := ledger.Apply(w.state, cmd)
+	if err != nil {
+		return err
+	}
+	w.state, w.proposed = next, append(w.proposed, cmd)
+	return nil
 }
 
 // The observer.
@@ -151,12 +188,42 @@ func (l loop) Last(cluster string) (failover.Assessment, bool) {
 
 func (l loop) Problems() map[string]string { return l.unadopted }
 
-func (l loop) Switchover(_ context.Context, cluster string, to topology.Key, by string) (ledger.Recovery, error) {
+func (l loop) Switchover(_ context.Context, cluster string, to topology.Key, by, reason string) (ledger.Recovery, error) {
 	if l.switched == nil {
 		l.t.Error("a switchover was begun")
 		return ledger.Recovery{}, errors.New("unexpected")
 	}
-	return l.switched(cluster, to, by)
+	return l.switched(cluster, to, by, reason)
+}
+
+// call records a call of the loop.
+func (l loop) call(parts ...any) error {
+	l.acted = append(l.acted, strings.TrimSuffix(fmt.Sprintln(parts...), "\n"))
+	return l.acting
+}
+
+func (l loop) Force(_ context.Context, cluster string, to topology.Key, by, reason string) (ledger.Recovery, error) {
+	return l.recovery, l.call("force", cluster, to, by, reason)
+}
+
+func (l loop) Recover(_ context.Context, instance topology.Key, by, reason string) (ledger.Recovery, error) {
+	return l.recovery, l.call("recover", instance, by, reason)
+}
+
+func (l loop) Move(_ context.Context, instance, below topology.Key, by, reason string) error {
+	return l.call("move", instance, below, by, reason)
+}
+
+func (l loop) Detach(_ context.Context, instance topology.Key, by, reason string) error {
+	return l.call("detach", instance, by, reason)
+}
+
+func (l loop) Reattach(_ context.Context, instance topology.Key, by, reason string) error {
+	return l.call("reattach", instance, by, reason)
+}
+
+func (l loop) SetReadOnly(_ context.Context, instance topology.Key, on bool, by, reason string) error {
+	return l.call("set-read-only", instance, on, by, reason)
 }
 
 type rejoiner struct{ *world }

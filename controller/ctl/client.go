@@ -4,6 +4,7 @@ package ctl
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +45,9 @@ const (
 type Client struct {
 	urls    []string
 	timeout time.Duration
+	// over is for https URLs, and authorization says who calls; "" for nobody.
+	over          *tls.Config
+	authorization string
 }
 
 // NewClient returns a client of the controllers at the URLs, each of which may
@@ -107,7 +111,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, value
 	if err != nil {
 		return err
 	}
-	reply, err := call.Do(ctx, call.Request{Method: method, URL: base + path, Body: body})
+	reply, err := c.call(ctx, call.Request{Method: method, URL: base + path, Body: body})
 	if err != nil {
 		return err
 	}
@@ -118,6 +122,15 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, value
 		return fmt.Errorf("%s%s: the answer is not what this version of switchyard expects: %w", base, path, err)
 	}
 	return nil
+}
+
+// call makes one call, as whoever the caller is.
+func (c *Client) call(ctx context.Context, r call.Request) (call.Reply, error) {
+	r.TLS = c.over
+	if c.authorization != "" {
+		r.Header = map[string]string{"Authorization": c.authorization}
+	}
+	return call.Do(ctx, r)
 }
 
 // refusal is the controller's own error, or what little is known.
@@ -142,7 +155,7 @@ func (c *Client) find(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, min(findTime, c.timeout), errors.New("no answer in time"))
 	sights := make(chan sight)
 	for _, base := range c.urls {
-		go func() { sights <- look(ctx, base) }()
+		go func() { sights <- c.look(ctx, base) }()
 	}
 	open := len(c.urls)
 	// Nobody is left asking when this returns.
@@ -191,10 +204,13 @@ func noneAnswered(failures []error) error {
 	return fmt.Errorf("no controller answers; check --api and that the controllers run%s", text.String())
 }
 
-func look(ctx context.Context, base string) sight {
-	reply, err := call.Do(ctx, call.Request{Method: http.MethodGet, URL: base + wire.PathLeaderCheck, MaxReply: 64 << 10})
+func (c *Client) look(ctx context.Context, base string) sight {
+	reply, err := c.call(ctx, call.Request{Method: http.MethodGet, URL: base + wire.PathLeaderCheck, MaxReply: 64 << 10})
 	if err != nil {
 		return sight{url: base, err: err}
+	}
+	if reply.Status == http.StatusUnauthorized || reply.Status == http.StatusForbidden {
+		return sight{url: base, err: fmt.Errorf("%s: %w", base, refusal(base, reply))}
 	}
 	var check wire.LeaderCheck
 	if json.Unmarshal(reply.Body, &check) != nil || check.ID == "" {

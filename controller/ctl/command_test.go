@@ -30,6 +30,14 @@ type controller struct {
 	switchover func(context.Context, wire.SwitchoverRequest) (wire.Recovery, error)
 }
 
+// member is a controller with an id.
+type member interface {
+	adminapi.Service
+	name() string
+}
+
+func (c *controller) name() string { return c.id }
+
 func (c *controller) Role() (bool, string) { return c.leader == c.id, c.leader }
 
 func (c *controller) Status(context.Context) (wire.Status, error) {
@@ -66,9 +74,9 @@ func (c *controller) Switchover(ctx context.Context, r wire.SwitchoverRequest) (
 }
 
 // start opens the door of a controller until the test ends.
-func start(t *testing.T, c *controller, peers map[string]string) string {
+func start(t *testing.T, c member, peers map[string]string) string {
 	t.Helper()
-	server := adminapi.New(adminapi.Config{Bind: "127.0.0.1:0", SelfID: c.id, Peers: peers}, c, slog.New(slog.DiscardHandler))
+	server := adminapi.New(adminapi.Config{Bind: "127.0.0.1:0", SelfID: c.name(), Peers: peers}, c, slog.New(slog.DiscardHandler))
 	if err := server.Listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -110,10 +118,10 @@ func dead(t *testing.T) string {
 // call runs a command line as main would.
 func call(ctx context.Context, env map[string]string, args ...string) (string, error) {
 	root := &cobra.Command{Use: "switchyard", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(ctl.Commands(ctl.Env{By: "kim@desk", Lookup: func(name string) (string, bool) {
+	ctl.Attach(root, ctl.Env{By: "kim@desk", Lookup: func(name string) (string, bool) {
 		value, ok := env[name]
 		return value, ok
-	}})...)
+	}})
 	var out bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(io.Discard)
@@ -221,8 +229,8 @@ func TestSwitchover(t *testing.T) {
 				asked <- r
 				return test.answer, test.err
 			}
-			out, err := call(t.Context(), nil, "switchover", "shop", "--to", "db2.eu", "--api", url)
-			if want := (wire.SwitchoverRequest{Cluster: "shop", To: key("db2.eu:3306"), By: "kim@desk"}); <-asked != want {
+			out, err := call(t.Context(), nil, "switchover", "shop", "--to", "db2.eu", "--api", url, "--reason", "a new rack")
+			if want := (wire.SwitchoverRequest{Cluster: "shop", To: key("db2.eu:3306"), By: "kim@desk", Reason: "a new rack"}); <-asked != want {
 				t.Errorf("the controller was not asked for %+v", want)
 			}
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {

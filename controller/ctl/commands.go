@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"switchyard/controller/adminapi/wire"
-	"switchyard/controller/topology"
-	"switchyard/store/ledger"
 )
 
 // Environment is the variable that names the controllers where --api does not.
@@ -29,7 +28,7 @@ const (
 type Env struct {
 	// Lookup reads a variable of the environment, as os.LookupEnv does.
 	Lookup func(string) (string, bool)
-	// By says who calls, for the record of a switchover.
+	// By says who calls, for the record of what is asked for.
 	By string
 }
 
@@ -39,21 +38,57 @@ type options struct {
 	api     []string
 	format  string
 	timeout time.Duration
+	access  access
 }
 
-// Commands returns the operator's commands.
-func Commands(env Env) []*cobra.Command {
-	return []*cobra.Command{
-		topologyCommand(env), clustersCommand(env), statusCommand(env),
-		recoveriesCommand(env), switchoverCommand(env), explainCommand(env),
+// Attach gives root the operator's commands, in groups.
+func Attach(root *cobra.Command, env Env) {
+	for _, g := range groups(env) {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, c := range g.commands {
+			c.GroupID = g.id
+			root.AddCommand(c)
+		}
 	}
 }
+
+// group is commands that the help shows together.
+type group struct {
+	id, title string
+	commands  []*cobra.Command
+}
+
+func groups(env Env) []group {
+	return []group{
+		{"see", "To see what is, and what would be done:", []*cobra.Command{
+			topologyCommand(env), clustersCommand(env), statusCommand(env), proxiesCommand(env), kvCommand(env), explainCommand(env), recoveriesCommand(env),
+			auditCommand(env), backupCommand(env),
+		}},
+		{"master", "To change a cluster's master:", []*cobra.Command{
+			switchoverCommand(env), recoverCommand(env), failoverCommand(env), adoptCommand(env),
+		}},
+		{"server", "To change one server:", []*cobra.Command{
+			moveCommand(env), detachCommand(env), reattachCommand(env), setReadOnlyCommand(env),
+		}},
+		{"say", "To say what is to be heeded:", []*cobra.Command{
+			beginDowntimeCommand(env), endDowntimeCommand(env), promotionRuleCommand(env), pauseCommand(env),
+			resumeCommand(env), ackCommand(env),
+		}},
+		{"controllers", "To run the controllers:", []*cobra.Command{controllersCommand(env)}},
+	}
+}
+
+const (
+	durationHint = "want a length of time such as 90s, 2h30m, 3d or 2w"
+	sinceHint    = "want how long ago, as in 2h or 3d, or a time as in 2006-01-02T15:04:05Z"
+)
 
 // newCommand gives a command the common flags, and run a client.
 func newCommand(env Env, command *cobra.Command, timeout time.Duration, run func(session) error) *cobra.Command {
 	o := &options{env: env}
 	flags := command.Flags()
 	flags.StringSliceVar(&o.api, "api", nil, "URLs of the controllers (or set "+Environment+")")
+	o.access.flags(command)
 	flags.StringVar(&o.format, "format", "text", "text or json")
 	flags.DurationVar(&o.timeout, "timeout", timeout, "how long to wait for the answer")
 	command.Args = Arguments(strings.Fields(command.Use)[1:]...)
@@ -61,20 +96,29 @@ func newCommand(env Env, command *cobra.Command, timeout time.Duration, run func
 		if err := notEmpty(c, map[string]string{
 			"api": "want URLs of controllers", "cluster": "want a name, or leave --cluster away for all",
 			"to": "want HOST:PORT, or leave --to away for the best candidate",
+			"by": "want who asks, or leave --by away for your own name", "reason": "say why: it goes to the audit",
+			"owner": "want a name, or leave --owner away for who asks", "comment": "say what came of it",
+			"duration": durationHint, "for": durationHint + ", or leave --for away for a rule that stays",
+			"below": "want HOST:PORT", "server": "want HOST:PORT, or leave --server away for all",
+			"ca": "want a file", "cert": "want a file", "key": "want a file", "token-file": "want a file", "password-file": "want a file",
+			"user": "want a name", "kind": "want a kind, or leave --kind away for all", "since": sinceHint,
 		}); err != nil {
 			return err
+		}
+		if o.format == "jsonl" && c.Name() != "audit" {
+			return NewUsageError(errors.New("--format jsonl goes with audit only; want text or json"))
 		}
 		client, err := o.client()
 		if err != nil {
 			return err
 		}
-		return run(session{command: c, client: client, args: given, json: o.format == "json"})
+		return run(session{command: c, client: client, args: given, json: o.format == "json", lines: o.format == "jsonl"})
 	}
 	return command
 }
 
 func (o *options) client() (*Client, error) {
-	if o.format != "text" && o.format != "json" {
+	if o.format != "text" && o.format != "json" && o.format != "jsonl" {
 		return nil, NewUsageError(fmt.Errorf("--format %q: want text or json", o.format))
 	}
 	if o.timeout <= 0 {
@@ -86,7 +130,11 @@ func (o *options) client() (*Client, error) {
 			api = []string{value}
 		}
 	}
-	return NewClient(api, o.timeout)
+	client, err := NewClient(api, o.timeout)
+	if err != nil {
+		return nil, err
+	}
+	return client, o.access.secured(client, o.env.Lookup)
 }
 
 // session is one call of a command.
@@ -94,7 +142,9 @@ type session struct {
 	command *cobra.Command
 	client  *Client
 	args    []string
-	json    bool
+	// json and lines are whether the answer is printed as JSON, or with a line
+	// for each entry.
+	json, lines bool
 }
 
 func (s session) get(path string, value any) error {
@@ -120,6 +170,13 @@ func (s session) print(value any, text func() string) error {
 		out = string(body) + "\n"
 	} else {
 		out = text()
+	}
+	return s.write(out, nil)
+}
+
+func (s session) write(out string, err error) error {
+	if err != nil {
+		return err
 	}
 	if _, err := io.WriteString(s.command.OutOrStdout(), out); err != nil {
 		return fmt.Errorf("print: %w", err)
@@ -185,13 +242,14 @@ func statusCommand(env Env) *cobra.Command {
 
 func recoveriesCommand(env Env) *cobra.Command {
 	var cluster string
+	var unacknowledged bool
 	command := newCommand(env, &cobra.Command{
 		Use:   "recoveries [ID]",
 		Short: "List the recoveries, or show each step of one with times and evidence",
 	}, readTimeout, func(s session) error {
 		if len(s.args) == 1 {
-			if cluster != "" {
-				return NewUsageError(errors.New("--cluster goes with the list; leave it or ID away"))
+			if cluster != "" || unacknowledged {
+				return NewUsageError(errors.New("--cluster and --unacknowledged go with the list; leave them or ID away"))
 			}
 			id, err := s.name("recovery")
 			if err != nil {
@@ -211,53 +269,14 @@ func recoveriesCommand(env Env) *cobra.Command {
 		if err := s.get(path, &list); err != nil {
 			return err
 		}
+		if unacknowledged {
+			list = slices.DeleteFunc(list, func(r wire.Recovery) bool { return r.Open() || r.Ack != nil })
+		}
 		return s.print(list, func() string { return Recoveries(list) })
 	})
+	command.Flags().BoolVar(&unacknowledged, "unacknowledged", false, "list those only that have ended and that nobody acknowledged")
 	command.Flags().StringVar(&cluster, "cluster", "", "list those of this cluster only")
 	return command
-}
-
-func switchoverCommand(env Env) *cobra.Command {
-	var to string
-	by := env.By
-	command := newCommand(env, &cobra.Command{
-		Use:   "switchover CLUSTER",
-		Short: "Move a cluster's master to another server, as planned",
-	}, switchoverTimeout, func(s session) error {
-		cluster, err := s.name("cluster")
-		if err != nil {
-			return err
-		}
-		request := wire.SwitchoverRequest{Cluster: cluster, By: by}
-		if to != "" {
-			if request.To, err = topology.ParseKey(to); err != nil {
-				return NewUsageError(fmt.Errorf("--to: %w", err))
-			}
-		}
-		var r wire.Recovery
-		if err := s.client.Post(s.command.Context(), wire.PathSwitchover, request, &r); err != nil {
-			return err
-		}
-		if err := s.print(r, func() string { return Recovery(r) }); err != nil {
-			return err
-		}
-		return verdict(r)
-	})
-	command.Flags().StringVar(&to, "to", "", "the new master, HOST:PORT; without it the best candidate")
-	command.Flags().StringVar(&by, "by", by, "who asks, for the record")
-	return command
-}
-
-// verdict makes a switchover that did not complete a failure of the command.
-func verdict(r wire.Recovery) error {
-	switch {
-	case r.Outcome == ledger.Completed:
-		return nil
-	case r.Open():
-		return fmt.Errorf("switchover %s is not complete yet; follow it with switchyard recoveries %s", r.ID, r.ID)
-	default:
-		return fmt.Errorf("switchover %s: %s: %s", r.ID, r.Outcome, orNone(r.Message, "no reason was recorded"))
-	}
 }
 
 func explainCommand(env Env) *cobra.Command {

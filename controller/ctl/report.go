@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"switchyard/controller/adminapi/wire"
 	"switchyard/controller/topology"
+	"switchyard/store/ledger"
 )
 
 // Clusters prints a table of clusters.
@@ -17,32 +19,81 @@ func Clusters(clusters []wire.Cluster) string {
 	if len(clusters) == 0 {
 		return "no cluster is known yet\n"
 	}
-	rows := [][]string{{"CLUSTER", "MASTER", "EPOCH", "SERVERS", "WRITABLE", "RECOVERY", "AUTOMATIC", "FINDING"}}
-	var problems []string
+	rows := [][]string{{"CLUSTER", "MASTER", "EPOCH", "SERVERS", "WRITABLE", "RECOVERY", "AUTOMATIC", "WARNINGS", "FINDING"}}
+	var problems, urgent []string
 	for _, c := range clusters {
-		recovery := dash(c.Recovery)
-		if c.Withdrawn {
-			recovery += " (withdrawn)"
-		}
 		rows = append(rows, []string{
 			clean(c.Name), keyText(c.Master), c.Epoch.String(), fmt.Sprintf("%d/%d", c.Reachable, c.Servers),
-			strconv.Itoa(c.Writable), recovery, yes(c.Automatic), dash(c.Finding),
+			strconv.Itoa(c.Writable), recoveryText(c), automaticText(c), strconv.Itoa(c.Warnings), findingText(c),
 		})
-		for _, problem := range c.Problems {
+		for _, problem := range append(downtimeLines(c), c.Problems...) {
 			problems = append(problems, c.Name+": "+problem)
 		}
+		if c.Urgent != nil {
+			urgent = append(urgent, c.Name+": "+warningText(*c.Urgent))
+		}
 	}
-	return table(rows...) + section("problems:", problems)
+	return table(rows...) + section("problems:", problems) + section("the most urgent warnings:", urgent)
+}
+
+func recoveryText(c wire.Cluster) string {
+	text := dash(cmp.Or(c.Recovery, c.Relocation))
+	if c.Withdrawn {
+		text += " (withdrawn)"
+	}
+	return text
+}
+
+func automaticText(c wire.Cluster) string {
+	if c.Automatic && c.Paused {
+		return "paused"
+	}
+	return yes(c.Automatic)
+}
+
+// findingText is what is found of the master, and how much beside it.
+func findingText(c wire.Cluster) string {
+	text := clean(c.Finding)
+	if c.Trouble != "" {
+		text = strings.TrimSpace(text + " (" + clean(string(c.Trouble)) + ")")
+	}
+	if c.Others > 0 {
+		text = strings.TrimSpace(fmt.Sprintf("%s +%d", text, c.Others))
+	}
+	return dash(text)
+}
+
+func downtimeLines(c wire.Cluster) []string {
+	var lines []string
+	if n := c.Downtimes - c.Lost; n > 0 {
+		lines = append(lines, fmt.Sprintf("%d of its servers in downtime", n))
+	}
+	if c.Lost > 0 {
+		lines = append(lines, fmt.Sprintf("%d of its servers lost in a recovery", c.Lost))
+	}
+	return lines
+}
+
+func warningText(w wire.Warning) string {
+	text := w.Code
+	if !w.Subject.IsZero() {
+		text += " " + w.Subject.String()
+	}
+	return text + ": " + w.Sentence
+}
+
+func pauseLines(pauses []wire.Pause) []string {
+	var lines []string
+	for _, p := range pauses {
+		lines = append(lines, fmt.Sprintf("%s: by %s, since %s: %s", cmp.Or(p.Cluster, "all clusters"), p.By, moment(p.At), p.Reason))
+	}
+	return lines
 }
 
 // Status prints a controller's account of the whole.
 func Status(s wire.Status) string {
 	var out strings.Builder
-	leader := s.Leader
-	if leader == "" {
-		leader = "NONE: nothing is decided until a majority of the controllers elects one"
-	}
-	out.WriteString(pairs("leader", clean(leader), "term", strconv.FormatUint(s.Term, 10), "ledger", clean(s.Ledger),
+	out.WriteString(pairs("leader", leaderText(s.Leader), "term", strconv.FormatUint(s.Term, 10), "ledger", clean(s.Ledger),
 		"answered by", strings.TrimSpace(clean(s.Controller)+" "+clean(s.Version))))
 
 	rows := [][]string{{"CONTROLLER", "STATE", "DC", "API", "RAFT"}}
@@ -51,6 +102,7 @@ func Status(s wire.Status) string {
 	}
 	out.WriteString("\n" + table(rows...))
 	out.WriteString("\n" + Clusters(s.Clusters))
+	out.WriteString(section("automatic recoveries are paused:", pauseLines(s.Pauses)))
 	out.WriteString(receivers("PROXY", s.Proxies))
 	out.WriteString(receivers("CONSUL", s.Consul))
 	out.WriteString(section("problems:", s.Problems))
@@ -63,8 +115,12 @@ func receivers(kind string, list []wire.Receiver) string {
 	}
 	rows := [][]string{{kind, "CLUSTER", "EPOCH", "REVISION", "CONFIRMED", "AT", "PROBLEM"}}
 	for _, r := range list {
+		name := clean(r.Name)
+		if r.Kind != "" {
+			name += " (" + clean(r.Kind) + ")"
+		}
 		rows = append(rows, []string{
-			clean(r.Name), clean(r.Cluster), r.Epoch.String(), strconv.FormatUint(r.Revision, 10), yes(r.Confirmed),
+			name, clean(r.Cluster), r.Epoch.String(), strconv.FormatUint(r.Revision, 10), yes(r.Confirmed),
 			dash(moment(r.At)), clean(r.Problem),
 		})
 	}
@@ -76,14 +132,35 @@ func Recoveries(list []wire.Recovery) string {
 	if len(list) == 0 {
 		return "no recovery is recorded\n"
 	}
-	rows := [][]string{{"ID", "CLUSTER", "KIND", "FINDING", "OLD MASTER", "NEW MASTER", "STARTED", "TOOK", "OUTCOME"}}
+	rows := [][]string{{"ID", "CLUSTER", "KIND", "FINDING", "FROM", "TO", "STARTED", "TOOK", "OUTCOME", "ACKNOWLEDGED"}}
 	for _, r := range list {
 		rows = append(rows, []string{
-			clean(r.ID), clean(r.Cluster), dash(string(r.Kind)), dash(r.Finding), keyText(r.Old), keyText(r.Winner),
-			dash(moment(r.StartedAt)), tookText(r), outcomeText(r),
+			clean(r.ID), clean(r.Cluster), dash(kindText(r)), dash(r.Finding), keyText(r.Old), keyText(r.Winner),
+			dash(moment(r.StartedAt)), tookText(r), outcomeText(r), ackedBy(r),
 		})
 	}
 	return table(rows...)
+}
+
+func kindText(r wire.Recovery) string {
+	if r.Forced {
+		return clean(string(r.Kind)) + " (forced)"
+	}
+	return clean(string(r.Kind))
+}
+
+func ackedBy(r wire.Recovery) string {
+	if r.Ack == nil {
+		return "-"
+	}
+	return dash(r.Ack.By)
+}
+
+func ackText(r wire.Recovery) string {
+	if r.Ack == nil {
+		return ""
+	}
+	return fmt.Sprintf("by %s, %s: %s", clean(r.Ack.By), moment(r.Ack.At), clean(r.Ack.Comment))
 }
 
 func tookText(r wire.Recovery) string {
@@ -122,17 +199,22 @@ func Recovery(r wire.Recovery) string {
 	if !r.Open() {
 		took = ms(r.DurationMS)
 	}
+	from, to, epoch := "old master", "new master", r.EpochBefore.String()+" -> "+r.Epoch.String()
+	if r.Kind == ledger.Relocate {
+		from, to, epoch = "dead", "moved below", r.Epoch.String()
+	}
 	var out strings.Builder
-	out.WriteString(pairs("recovery", clean(r.ID), "cluster", clean(r.Cluster), "kind", clean(string(r.Kind)),
-		"finding", clean(r.Finding), "asked for", asked, "old master", old, "new master", winner,
-		"epoch", r.EpochBefore.String()+" -> "+r.Epoch.String(), "leader", clean(r.Leader),
+	out.WriteString(pairs("recovery", clean(r.ID), "cluster", clean(r.Cluster), "kind", kindText(r),
+		"finding", clean(r.Finding), "asked for", asked, from, old, to, winner, "by way of", clean(r.Via.String()),
+		"durability", clean(r.Durability), "epoch", epoch, "leader", clean(r.Leader),
 		"started", moment(r.StartedAt), "took", took, "outcome", outcomeText(r), "message", clean(r.Message),
-		"left behind", keysText(r.Lost)))
+		"left behind", keysText(r.Lost), "acknowledged", ackText(r)))
 	out.WriteString(section("evidence:", r.Evidence))
 	out.WriteString(phasesText(r.Phases))
 	if len(r.Steps) > 0 {
 		out.WriteString("\nsteps:\n" + indent(stepsText(r)))
 	}
+	out.WriteString(outputText(r))
 	return out.String()
 }
 
@@ -162,7 +244,8 @@ func phasesText(phases map[string]float64) string {
 // them by name.
 func ComparePhases(a, b string) int {
 	order := []string{
-		"notice", "see", "agree", "claim", "withdraw", "pick", "apply", "promote", "announce", "follow-up",
+		"OnFailureDetection", "notice", "see", "agree", "claim", "PreGracefulTakeover", "PreFailover", "withdraw", "pick", "apply",
+		"promote", "PostTakeMaster", "announce", "follow-up",
 	}
 	place := func(name string) int {
 		if i := slices.Index(order, name); i >= 0 {
@@ -186,66 +269,33 @@ func stepsText(r wire.Recovery) string {
 	for _, s := range r.Steps {
 		rows = append(rows, []string{
 			fmt.Sprintf("%10s", offsetText(s.OffsetMS)), fmt.Sprintf("%10s", ms(s.DurationMS)),
-			clean(s.Name), clean(s.Subject.String()), clean(string(s.Outcome)), clean(s.Note),
+			clean(s.Name), clean(s.Subject.String()), clean(string(s.Outcome)), clean(noteText(s)),
 		})
 	}
 	return table(rows...)
 }
 
-// Explanation prints what would be done about a cluster, and what holds it
-// back.
-func Explanation(e wire.Explanation) string {
+// isHook reports whether a step is a command of the operator's, by its name: it
+// is that of a moment.
+func isHook(s wire.Step) bool { return s.Name != "" && unicode.IsUpper([]rune(s.Name)[0]) }
+
+// noteText is the part of a step's note that fits into the table: the lines of
+// a command's output come below it.
+func noteText(s wire.Step) string {
+	if first, rest, more := strings.Cut(s.Note, "\n"); isHook(s) && more && strings.TrimSpace(rest) != "" {
+		return first + " ..."
+	}
+	return s.Note
+}
+
+// outputText is what the operator's commands said, where it is more than a line.
+func outputText(r wire.Recovery) string {
 	var out strings.Builder
-	// Where nothing is to be judged, nothing is held back either, yet.
-	blocking := "held back by:"
-	if e.Verdict == "" {
-		blocking = "if the master failed now, its recovery would be held back by:"
-		out.WriteString(pairs("cluster", clean(e.Cluster), "finding", "none", "verdict", idleText(e)))
-	} else {
-		out.WriteString(pairs("cluster", clean(e.Cluster), "finding", dash(e.Finding), "", clean(e.Sentence),
-			"subject", clean(e.Subject.String()), "verdict", verdictText(e), " ", clean(e.ReasonSentence)))
-	}
-	out.WriteString(section("evidence:", e.Evidence))
-	if len(e.Plan) > 0 {
-		rows := make([][]string, len(e.Plan))
-		for i, step := range e.Plan {
-			rows[i] = []string{fmt.Sprintf("%2d", i+1), clean(step.Name), clean(step.Subject.String()), clean(step.Detail)}
+	for _, s := range r.Steps {
+		if !isHook(s) || noteText(s) == s.Note {
+			continue
 		}
-		out.WriteString("\nit would, by the pictures of now:\n" + indent(table(rows...)))
+		out.WriteString(section("output of "+clean(s.Name)+":", strings.Split(strings.TrimSpace(s.Note), "\n")))
 	}
-	if len(e.Candidates) > 0 {
-		rows := make([][]string, len(e.Candidates))
-		for i, c := range e.Candidates {
-			place := "out"
-			if c.Place > 0 {
-				place = strconv.Itoa(c.Place)
-			}
-			rows[i] = []string{fmt.Sprintf("%3s", place), keyText(c.Key), clean(c.Reason)}
-		}
-		out.WriteString("\ncandidates:\n" + indent(table(rows...)))
-	}
-	blocks := make([]string, len(e.Blocks))
-	for i, b := range e.Blocks {
-		blocks[i] = b.Kind + ": " + b.Sentence
-		if !b.Until.IsZero() {
-			blocks[i] += " (until " + moment(b.Until) + ")"
-		}
-	}
-	out.WriteString(section(blocking, blocks))
 	return out.String()
-}
-
-func verdictText(e wire.Explanation) string {
-	verdict := strings.ToUpper(string(e.Verdict))
-	if e.Reason != "" {
-		verdict += " (" + clean(e.Reason) + ")"
-	}
-	return verdict
-}
-
-func idleText(e wire.Explanation) string {
-	if e.Sentence == "" {
-		return "nothing to do"
-	}
-	return "nothing to do: " + clean(e.Sentence)
 }

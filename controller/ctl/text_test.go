@@ -115,25 +115,89 @@ func recovery() wire.Recovery {
 	}, map[string]float64{"announce": 20.4, "notice": 2, "see": 11.25, "promote": 4.2, "zzz": 1, "agree": 8, "follow-up": 1100, "apply": 1.5})
 }
 
-func TestGolden(t *testing.T) {
-	open := wire.NewRecovery(ledger.Recovery{
-		ID: "shop-6", Cluster: "shop", Kind: ledger.Switchover, Finding: "asked for", By: "kim", Old: key("db2.eu:3306"),
-		EpochBefore: epoch(5), Epoch: epoch(6), Undoing: true, Leader: "c2", StartedAt: at(60_000),
-	}, nil)
-	reinstated := wire.NewRecovery(ledger.Recovery{
-		ID: "shop-7", Cluster: "shop", Kind: ledger.Reinstate, Finding: "NoProblem", EpochBefore: epoch(6), Epoch: epoch(7),
-		Leader: "c2", StartedAt: at(90_000), EndedAt: at(90_400), Outcome: ledger.Failed, Steps: []ledger.Step{
-			{Name: "pick", Leader: "c2", StartedAt: at(90_000), EndedAt: at(90_400), Outcome: ledger.StepFailed},
+// told is a cluster of which operators, recoveries and analysis say much.
+func told() wire.Topology {
+	t := healthy()
+	t.Paused = []wire.Pause{{By: "kim", Reason: "a new switch", At: at(0)}, {Cluster: "shop", By: "lee", Reason: "and here", At: at(1)}}
+	leaf, third, second, master := &t.Nodes[0], &t.Nodes[1], &t.Nodes[2], &t.Nodes[3]
+	leaf.Status, leaf.LagMS, leaf.Lost = wire.NodeNonReplicating, nil, true
+	leaf.Downtime = &wire.Downtime{Owner: "c1", Reason: ledger.LostInRecovery, Begun: at(0), Until: at(3_600_000)}
+	leaf.DetachedFrom = key("db2.eu:3306")
+	third.Downtime = &wire.Downtime{Owner: "dba", Reason: "backup", Begun: at(0), Until: at(60_000)}
+	third.DetachedFrom, third.DetachedReason = key("db1.eu:3306"), "a test of restoring"
+	second.Finding, second.Rule, second.RuleBy, second.RuleUntil = "DeadIntermediateMaster", "must_not", "kim", at(90_000)
+	master.Trouble = topology.TroubleDiskFull
+	master.Warnings = []wire.Warning{
+		{Code: "FencePassersWarning", Subject: master.Key, Sentence: "app@% may write in spite of read_only: revoke SUPER"},
+		{Code: "BootsWritableWarning", Subject: master.Key, Sentence: "it would boot writable:\nset read_only in its option file"},
+	}
+	t.Warnings = []wire.Warning{{Code: "NoLoggingReplicasStructureWarning", Sentence: "no replica has log_replica_updates"}}
+	return t
+}
+
+// forced is a recovery that a person forced, with commands around it.
+func forced() wire.Recovery {
+	return wire.NewRecovery(ledger.Recovery{
+		ID: "shop-8", Cluster: "shop", Kind: ledger.Failover, Finding: "UnreachableMaster", By: "kim@desk", Forced: true,
+		Evidence: []string{"asked for by kim@desk: the rack burns"}, Old: key("db1.eu:3306"), EpochBefore: epoch(7), Epoch: epoch(8),
+		Winner: key("db2.eu:3306"), WinnerReason: "preferred", Via: key("db3.eu:3306"), Announced: true, Leader: "c1",
+		Durability: "what db1 alone holds may be lost: it does not answer", StartedAt: at(0), EndedAt: at(900), Outcome: ledger.Completed,
+		Ack: &ledger.Ack{By: "lee", Comment: "the rack is out", At: at(60_000)},
+		Steps: []ledger.Step{
+			{
+				Name: "PreFailover", Subject: key("db1.eu:3306"), Leader: "c1", StartedAt: at(0), EndedAt: at(20), Outcome: ledger.StepDone,
+				Note: "/etc/hooks/pre {failedHost}: asked the switch\n\x1b[31mport 7 is down\n",
+			},
+			{
+				Name: "PostFailover", Subject: key("db1.eu:3306"), Leader: "c1", StartedAt: at(800), EndedAt: at(810),
+				Outcome: ledger.StepFailed, Note: "/etc/hooks/chat: exit status 7: no network",
+			},
 		},
 	}, nil)
-	clusters := []wire.Cluster{
+}
+
+func relocated() wire.Recovery {
+	return wire.NewRecovery(ledger.Recovery{
+		ID: "shop-r2", Cluster: "shop", Kind: ledger.Relocate, Finding: "DeadIntermediateMaster", Automatic: true, Leader: "c1",
+		Old: key("db4.eu:3306"), EpochBefore: epoch(7), Epoch: epoch(7), Winner: key("db1.eu:3306"), StartedAt: at(0), EndedAt: at(300),
+		Outcome: ledger.Completed, Lost: []topology.Key{key("db6.eu:3306")},
+	}, nil)
+}
+
+func audited() []ledger.AuditEntry {
+	return []ledger.AuditEntry{
+		{
+			ID: 12, At: at(50), Kind: ledger.AuditOperator, Cluster: "shop", Server: key("db3.eu:3306"), Action: "begin-downtime",
+			By: "kim@desk", Reason: "a new\ndisk", Evidence: []string{"until noon"},
+		},
+		{
+			ID: 11, At: at(40), Kind: ledger.AuditHook, Cluster: "shop", Recovery: "shop-5", Action: "PostFailover", By: "c1",
+			Outcome: "exit status 7", Reason: "/etc/hooks/chat",
+		},
+		{ID: 10, At: at(0), Kind: ledger.AuditOperator, Action: "pause-recoveries", By: "lee"},
+		{
+			ID: 9, At: at(0), Kind: ledger.AuditOperator, Cluster: "shop", Server: key("db2.eu:3306"), Action: "set-promotion-rule", By: "lee",
+			Evidence: []string{"must_not until noon"},
+		},
+		{
+			ID: 8, At: at(0), Kind: ledger.AuditOperator, Cluster: "shop", Server: key("db2.eu:3306"), Action: "recover", By: "lee",
+			Reason: "it burns", Outcome: "refused: it answers: 2 replicas receive", Evidence: []string{"one", "two"},
+		},
+	}
+}
+
+func fleet() []wire.Cluster {
+	return []wire.Cluster{
 		{Name: "shop", Master: key("db2.eu:3306"), Epoch: epoch(5), Servers: 4, Reachable: 3, Writable: 1, Automatic: true},
 		{
 			Name: "billing", Master: key("10.0.0.3:3306"), Epoch: epoch(12), Servers: 2, Withdrawn: true,
 			Recovery: "billing-12", Finding: "DeadMaster", Problems: []string{"px2 has not confirmed"},
 		},
 	}
-	explained := wire.Explanation{
+}
+
+func explained() wire.Explanation {
+	return wire.Explanation{
 		Cluster: "shop", Finding: "DeadMaster", Sentence: "The master is dead and its replicas lost it.",
 		Subject: key("db1.eu:3306"), Evidence: []string{"refused"}, Verdict: wire.Hold, Reason: "anti-flap",
 		ReasonSentence: "The last automatic recovery ended 2 minutes ago.",
@@ -148,29 +212,86 @@ func TestGolden(t *testing.T) {
 			{Kind: "recovery-disabled", Sentence: "recovery.clusters does not match"},
 		},
 	}
-	status := wire.Status{
-		Controller: "c2", Version: "0.1.0", State: "follower", Ledger: "prod", Leader: "c1", Term: 7, Clusters: clusters,
+}
+
+func status() wire.Status {
+	return wire.Status{
+		Controller: "c2", Version: "0.1.0", State: "follower", Ledger: "prod", Leader: "c1", Term: 7, Clusters: fleet(),
 		Controllers: []wire.Controller{
 			{ID: "c1", State: "leader", API: "http://10.0.0.1:8600", Raft: "10.0.0.1:8601", DataCenter: "ams"},
 			{ID: "c2", State: "follower", API: "http://10.0.0.2:8600", Raft: "10.0.0.2:8601"},
 		},
 		Proxies: []wire.Receiver{
-			{Name: "px1", Cluster: "shop", Epoch: epoch(5), Revision: 2, Confirmed: true, At: at(150)},
-			{Name: "px2", Cluster: "billing", Epoch: epoch(11), Revision: 2, Problem: "connection refused"},
+			{Name: "px1", Kind: "haproxy", Cluster: "shop", Epoch: epoch(5), Revision: 2, Confirmed: true, At: at(150)},
+			{Name: "px2", Kind: "proxysql", Cluster: "billing", Epoch: epoch(11), Revision: 2, Problem: "connection refused"},
 		},
 		Consul:   []wire.Receiver{{Name: "ams", Cluster: "shop", Epoch: epoch(5), Revision: 2, Confirmed: true, At: at(160)}},
 		Problems: []string{"controllers c2 and c3 answer with one id"},
 	}
+}
+
+// whole is an explanation with all that one can have.
+func whole() wire.Explanation {
+	whole := explained()
+	whole.Proven = true
+	whole.Summary, whole.Durability = "the leader holds (anti-flap): too soon", "nothing that was acknowledged: db2 acknowledged it all"
+	whole.Candidates = append([]wire.Candidate{{Key: key("db5.eu:3306"), Place: 1, Reason: "preferred", Via: key("db2.eu:3306")}}, whole.Candidates...)
+	whole.Others = []wire.Found{
+		{
+			Finding: "DeadIntermediateMaster", Subject: key("db4.eu:3306"), Sentence: "It is dead, and its replicas answer.", Answer: "relocate",
+			Verdict: wire.Act, ReasonSentence: "two orphans go below db1", Evidence: []string{"c1: refused", "c2: refused"},
+			Moves: []wire.PlannedMove{
+				{Server: key("db6.eu:3306"), To: key("db1.eu:3306"), Reason: "the same datacenter"}, {Server: key("db7.eu:3306"), Reason: "nobody logs"},
+			},
+		},
+		{
+			Finding: "UnreachableIntermediateMaster", Subject: key("db9.eu:3306"), Sentence: "It does not answer.", Verdict: wire.Hold,
+			Reason: "paused", ReasonSentence: "kim paused it",
+		},
+	}
+	whole.Warnings = told().Nodes[3].Warnings
+	return whole
+}
+
+// busy is a status of a cluster about which there is much to say.
+func busy() wire.Status {
+	urgent := told().Nodes[3].Warnings[0]
+	busy := status()
+	busy.Pauses = told().Paused
+	busy.Clusters = []wire.Cluster{{
+		Name: "shop", Master: key("db2.eu:3306"), Epoch: epoch(5), Servers: 6, Reachable: 5, Writable: 1, Automatic: true, Paused: true,
+		Relocation: "shop-r2", Finding: "SickMaster", Trouble: topology.TroubleDiskFull, Others: 2, Warnings: 3, Downtimes: 3, Lost: 1,
+		Urgent: &urgent,
+	}}
+	return busy
+}
+
+func TestGolden(t *testing.T) {
+	open := wire.NewRecovery(ledger.Recovery{
+		ID: "shop-6", Cluster: "shop", Kind: ledger.Switchover, Finding: "asked for", By: "kim", Old: key("db2.eu:3306"),
+		EpochBefore: epoch(5), Epoch: epoch(6), Undoing: true, Leader: "c2", StartedAt: at(60_000),
+	}, nil)
+	reinstated := wire.NewRecovery(ledger.Recovery{
+		ID: "shop-7", Cluster: "shop", Kind: ledger.Reinstate, Finding: "NoProblem", EpochBefore: epoch(6), Epoch: epoch(7),
+		Leader: "c2", StartedAt: at(90_000), EndedAt: at(90_400), Outcome: ledger.Failed, Steps: []ledger.Step{
+			{Name: "pick", Leader: "c2", StartedAt: at(90_000), EndedAt: at(90_400), Outcome: ledger.StepFailed},
+		},
+	}, nil)
 	for name, text := range map[string]string{
+		"tree-told": ctl.Tree(told()), "status-busy": ctl.Status(busy()), "explain-whole": ctl.Explanation(whole()),
+		"recovery-forced": ctl.Recovery(forced()), "recovery-relocate": ctl.Recovery(relocated()),
+		"recoveries-kinds": ctl.Recoveries([]wire.Recovery{forced(), relocated()}), "audit": ctl.Audit(audited()),
+		"done": ctl.Done(wire.Done{Changed: true, Sentence: "db1 is paused\nnow"}) + ctl.Done(wire.Done{Sentence: "db1 was not paused"}) +
+			ctl.Audit(nil),
 		"tree-healthy": ctl.Tree(healthy()), "tree-broken": ctl.Tree(broken()),
-		"clusters": ctl.Clusters(clusters), "status": ctl.Status(status), "status-no-leader": ctl.Status(wire.Status{Controller: "c3"}),
+		"clusters": ctl.Clusters(fleet()), "status": ctl.Status(status()), "status-no-leader": ctl.Status(wire.Status{Controller: "c3"}),
 		"recoveries": ctl.Recoveries([]wire.Recovery{open, recovery()}), "recovery": ctl.Recovery(recovery()),
-		"recovery-open": ctl.Recovery(open), "explain": ctl.Explanation(explained),
+		"recovery-open": ctl.Recovery(open), "explain": ctl.Explanation(explained()),
 		"recovery-of-nobody": ctl.Recovery(reinstated),
 		"explain-nothing":    ctl.Explanation(wire.Explanation{Cluster: "shop", Sentence: "Nothing is wrong.", Reason: "no-problem"}),
 		"explain-nothing-yet": ctl.Explanation(wire.Explanation{
 			Cluster: "shop", Sentence: "Nothing is wrong.", Reason: "no-problem", ReasonSentence: "Nothing is wrong.",
-			Blocks: explained.Blocks[:1],
+			Blocks: explained().Blocks[:1], Candidates: explained().Candidates,
 		}),
 		"empty": ctl.Clusters(nil) + ctl.Recoveries(nil) + ctl.Tree(wire.Topology{Cluster: "new"}),
 	} {
@@ -222,4 +343,17 @@ func TestTreeDrawsEveryServerOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestTreeShowsLeases: what a server's sidecar holds, and how its process ended.
+func TestTreeShowsLeases(t *testing.T) {
+	picture := healthy()
+	picture.Nodes[3].Sidecar = &wire.DatabaseSidecar{Name: "side", Holding: "held", LastExit: "process 42 was ended by signal 9", LastExitAt: at(0)}
+	picture.Nodes[0].Sidecar = &wire.DatabaseSidecar{}
+	text := ctl.Tree(picture)
+	for _, part := range []string{"lease:held", "lease:unheard", "process 42 was ended by signal 9 at"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("no %q in\n%s", part, text)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,8 +19,8 @@ func Tree(t wire.Topology) string {
 	d.walk()
 
 	var out strings.Builder
-	fmt.Fprintf(&out, "%s  epoch %s  master %s  writable %d%s\n", clean(t.Cluster), t.Epoch, keyText(t.Master), t.Writable,
-		withdrawn(t.Withdrawn))
+	fmt.Fprintf(&out, "%s  epoch %s  master %s  writable %d%s%s\n", clean(t.Cluster), t.Epoch, keyText(t.Master), t.Writable,
+		withdrawn(t.Withdrawn), pausedMark(t.Paused))
 	width := 0
 	for _, line := range d.lines {
 		width = max(width, utf8.RuneCountInString(line.label))
@@ -28,8 +29,18 @@ func Tree(t wire.Topology) string {
 		out.WriteString(line.label + strings.Repeat(" ", width-utf8.RuneCountInString(line.label)+1))
 		out.WriteString("[" + strings.Join(line.facts, ",") + "]\n")
 	}
+	out.WriteString(section("automatic recoveries are paused:", pauseLines(t.Paused)))
 	out.WriteString(section("problems:", d.problems()))
+	out.WriteString(section("said by operators:", d.said()))
+	out.WriteString(section("warnings:", d.warnings()))
 	return out.String()
+}
+
+func pausedMark(pauses []wire.Pause) string {
+	if len(pauses) == 0 {
+		return ""
+	}
+	return "  PAUSED"
 }
 
 func withdrawn(yes bool) string {
@@ -146,10 +157,41 @@ func nodeFacts(n wire.Node) []string {
 	if n.Rule != "" {
 		facts = append(facts, clean(n.Rule))
 	}
+	facts = append(facts, marks(n)...)
+	if n.Sidecar != nil {
+		facts = append(facts, "lease:"+cmp.Or(clean(n.Sidecar.Holding), "unheard"))
+	}
+	if n.Reader {
+		facts = append(facts, "reader")
+	}
 	if n.DataCenter != "" {
 		facts = append(facts, "dc:"+clean(n.DataCenter))
 	}
 	return facts
+}
+
+// marks are what has a line of its own below the tree.
+func marks(n wire.Node) []string {
+	var out []string
+	switch {
+	case n.Lost:
+		out = append(out, "lost")
+	case n.Downtime != nil:
+		out = append(out, "downtimed")
+	}
+	if !n.DetachedFrom.IsZero() {
+		out = append(out, "detached")
+	}
+	if n.Finding != "" {
+		out = append(out, clean(n.Finding))
+	}
+	if n.Trouble != "" {
+		out = append(out, clean(string(n.Trouble)))
+	}
+	if len(n.Warnings) > 0 {
+		out = append(out, fmt.Sprintf("warnings:%d", len(n.Warnings)))
+	}
+	return out
 }
 
 func lagText(n wire.Node) string {
@@ -182,9 +224,7 @@ func formatText(n wire.Node) string {
 // problems lists what has no room in the tree.
 func (d *drawing) problems() []string {
 	lines := slices.Clone(d.topology.Problems)
-	nodes := slices.Clone(d.topology.Nodes)
-	slices.SortFunc(nodes, byKey)
-	for _, n := range nodes {
+	for _, n := range d.nodes() {
 		at := keyText(n.Key) + ": "
 		if n.Status != wire.NodeOK && n.Reason != "" {
 			line := at + string(n.Status) + ": " + n.Reason
@@ -193,12 +233,67 @@ func (d *drawing) problems() []string {
 			}
 			lines = append(lines, line)
 		}
+		if n.Lost && n.Downtime != nil {
+			line := at + "lost in a recovery at " + moment(n.Downtime.Begun)
+			if !n.DetachedFrom.IsZero() {
+				line += ", detached from " + n.DetachedFrom.String()
+			}
+			lines = append(lines, line+"; nothing is done about it until "+moment(n.Downtime.Until))
+		}
+		if n.Trouble != "" {
+			lines = append(lines, at+"takes no writes: "+string(n.Trouble))
+		}
 		if n.Errant != "" {
 			lines = append(lines, at+"errant transactions: "+n.Errant)
+		}
+		if s := n.Sidecar; s != nil && s.LastExit != "" {
+			lines = append(lines, at+s.LastExit+" at "+moment(s.LastExitAt)+", says its sidecar")
 		}
 		for _, problem := range n.Problems {
 			lines = append(lines, at+problem)
 		}
+	}
+	return lines
+}
+
+// nodes are the servers by name.
+func (d *drawing) nodes() []wire.Node {
+	nodes := slices.Clone(d.topology.Nodes)
+	slices.SortFunc(nodes, byKey)
+	return nodes
+}
+
+// said lists the downtimes, detachments and rules that somebody asked for.
+func (d *drawing) said() []string {
+	var lines []string
+	for _, n := range d.nodes() {
+		at := keyText(n.Key) + ": "
+		if t := n.Downtime; t != nil && !n.Lost {
+			lines = append(lines, fmt.Sprintf("%sin downtime until %s, owned by %s: %s", at, moment(t.Until), t.Owner, t.Reason))
+		}
+		if !n.DetachedFrom.IsZero() && !n.Lost {
+			line := at + "detached from " + n.DetachedFrom.String()
+			if n.DetachedReason != "" {
+				line += ": " + n.DetachedReason
+			}
+			lines = append(lines, line)
+		}
+		if n.RuleBy != "" {
+			line := at + n.Rule + ", set by " + n.RuleBy
+			if !n.RuleUntil.IsZero() {
+				line += ", until " + moment(n.RuleUntil)
+			}
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// warnings lists those of the servers, and of the cluster.
+func (d *drawing) warnings() []string {
+	lines := warningLines(d.topology.Warnings)
+	for _, n := range d.nodes() {
+		lines = append(lines, warningLines(n.Warnings)...)
 	}
 	return lines
 }

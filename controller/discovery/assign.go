@@ -152,8 +152,9 @@ func nameAfter(k topology.Key) string {
 }
 
 // masterOf returns the server at the top of a component: one that replicates
-// from nobody in it, a writable one and one that was seen first. In a ring it
-// is chosen among all. Without any server that was ever seen there is none.
+// from nobody in it, a writable one and one that was seen first. Where there is
+// a ring it is chosen among that. Without any server that was ever seen there is
+// none.
 func masterOf(component []topology.Server) (topology.Server, bool) {
 	in := map[topology.Key]bool{}
 	seen := false
@@ -164,9 +165,15 @@ func masterOf(component []topology.Server) (topology.Server, bool) {
 	if !seen {
 		return topology.Server{}, false
 	}
+	sources := map[topology.Key]topology.Key{}
+	for _, s := range component {
+		if in[s.Source] && s.Source != s.Key {
+			sources[s.Key] = s.Source
+		}
+	}
 	rank := func(s topology.Server) int {
 		rank := 0
-		if in[s.Source] && s.Source != s.Key {
+		if _, replica := sources[s.Key]; replica && !inRing(s.Key, sources) {
 			rank += 4
 		}
 		if s.Last == nil {
@@ -178,6 +185,18 @@ func masterOf(component []topology.Server) (topology.Server, bool) {
 		return rank
 	}
 	return slices.MinFunc(component, func(x, y topology.Server) int { return rank(x) - rank(y) }), true
+}
+
+// inRing reports whether who follows the sources from k comes back to it.
+func inRing(k topology.Key, sources map[topology.Key]topology.Key) bool {
+	at := sources[k]
+	for range len(sources) {
+		if at == k {
+			return true
+		}
+		at = sources[at]
+	}
+	return false
 }
 
 // components groups servers that are joined by replication, in order.

@@ -34,6 +34,9 @@ func TestFailover(t *testing.T) {
 	if b := w.servers[key("b")].Replication; b.Source != key("a") {
 		t.Errorf("b replicates from %s", b.Source)
 	}
+	if slices.ContainsFunc(w.pushed, func(t routes.Table) bool { return t.Planned }) {
+		t.Errorf("what was under way on a dead master was waited for: %+v", w.pushed)
+	}
 	var done []string
 	for _, s := range rec.Steps {
 		done = append(done, s.Name)
@@ -136,6 +139,12 @@ func TestSwitchover(t *testing.T) {
 	if got := w.writable(); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("writable: %v", got)
 	}
+	if first := w.pushed[0]; first.Writer != nil || !first.Planned || w.pushed[len(w.pushed)-1].Planned {
+		t.Errorf("the proxies were not told that it is planned: %+v", w.pushed)
+	}
+	if !strings.Contains(rec.Message, "nobody could write for ") {
+		t.Errorf("the gap is not told: %s", rec.Message)
+	}
 	for _, name := range []string{"m", "a"} {
 		if r := w.servers[key(name)].Replication; r == nil || r.Source != key("b") {
 			t.Errorf("%s does not replicate from b: %+v", name, r)
@@ -172,6 +181,30 @@ func TestSwitchoverUndone(t *testing.T) {
 		}
 		if r := w.servers[key("b")].Replication; r == nil || r.Source != key("m") {
 			t.Errorf("%s: b does not replicate from the old master again: %+v", broken, r)
+		}
+	}
+}
+
+// A master that stalls once while it is made read-only does not turn the
+// switchover back; one that fails again does.
+func TestDemoteIsTriedTwice(t *testing.T) {
+	for _, test := range []struct {
+		failures int
+		want     ledger.Outcome
+	}{{1, ledger.Completed}, {2, ledger.Undone}} {
+		w := newWorld(t)
+		id := w.claim(ledger.Switchover, func(c *ledger.ClaimRecovery) { c.Target = key("b") })
+		left := test.failures
+		w.before = func(effect string) error {
+			if effect == "set-read-only m" && left > 0 {
+				left--
+				return errors.New("broken by the test")
+			}
+			return nil
+		}
+		rec, err := run(t, w, "c1", id)
+		if err != nil || rec.Outcome != test.want {
+			t.Errorf("after %d failures: %v %s %s, want %s", test.failures, err, rec.Outcome, rec.Message, test.want)
 		}
 	}
 }

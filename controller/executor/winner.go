@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,10 @@ import (
 	"switchyard/controller/topology"
 	"switchyard/store/ledger"
 )
+
+// unproven begins the sentence on durability where writes that were acknowledged
+// may be lost.
+const unproven = "not proven that nothing is lost: "
 
 // verbTimeout bounds one quick change of one server.
 const verbTimeout = 3 * time.Second
@@ -27,8 +32,11 @@ func (r *run) stopReceiving(ctx context.Context) (string, error) {
 	if len(keys) == 0 {
 		return "", errors.New("no replica of the old master is known here")
 	}
+	if err := r.letItEnd(ctx); err != nil {
+		return "", err
+	}
 	failed := r.each(keys, func(k topology.Key) error {
-		return r.sessions.with(ctx, k, verbTimeout, func(ctx context.Context, s Session) error {
+		return r.sessions.With(ctx, k, verbTimeout, func(ctx context.Context, s Session) error {
 			return s.StopReceiver(ctx)
 		})
 	})
@@ -45,7 +53,7 @@ func (r *run) stopReceiving(ctx context.Context) (string, error) {
 // anybody go on as before, as well as it can.
 func (r *run) resumeReplicas(ctx context.Context) {
 	failed := r.each(r.candidates(), func(k topology.Key) error {
-		return r.sessions.with(ctx, k, verbTimeout, func(ctx context.Context, s Session) error {
+		return r.sessions.With(ctx, k, verbTimeout, func(ctx context.Context, s Session) error {
 			return s.StartReplica(ctx)
 		})
 	})
@@ -61,9 +69,9 @@ func (r *run) pick(ctx context.Context) (string, error) {
 		return "already chosen: " + rec.WinnerReason, nil
 	}
 	// One look that is missed must not decide who is left out.
-	choice, err := candidate.Choice{}, error(nil)
+	choice, durability, err := candidate.Choice{}, "", error(nil)
 	for deadline := r.cfg.Now().Add(verbTimeout); ; {
-		if choice, err = r.choose(ctx, rec); err == nil {
+		if choice, durability, err = r.choose(ctx, rec); err == nil {
 			break
 		}
 		if !r.cfg.Now().Before(deadline) {
@@ -73,45 +81,114 @@ func (r *run) pick(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	return choice.Reason, r.propose(ctx, ledger.ChooseWinner{
-		Recovery: r.id, Winner: choice.Key, Reason: choice.Reason, At: r.cfg.Now(),
+	note := choice.Reason
+	if !choice.Via.IsZero() {
+		note += fmt.Sprintf("; it first takes what it lacks from %s", choice.Via)
+	}
+	return strings.TrimSuffix(note+"; "+durability, "; "), r.propose(ctx, ledger.ChooseWinner{
+		Recovery: r.id, Winner: choice.Key, Reason: choice.Reason, Via: choice.Via, Durability: durability,
+		Acks: r.acks(choice.Key), At: r.cfg.Now(),
 	})
 }
 
-func (r *run) choose(ctx context.Context, rec ledger.Recovery) (candidate.Choice, error) {
-	if rec.Undoing || rec.Kind == ledger.Reinstate {
-		return candidate.Choice{Key: rec.Old, Reason: "it was the master before"}, nil
+// choose says whom to promote and, for a failover, what is known of the writes
+// that the old master acknowledged.
+func (r *run) choose(ctx context.Context, rec ledger.Recovery) (choice candidate.Choice, durability string, err error) {
+	switch {
+	case rec.Undoing || rec.Kind == ledger.Reinstate:
+		return candidate.Choice{Key: rec.Old, Reason: "it was the master before"}, "", nil
+	case rec.Kind == ledger.Switchover && !rec.Target.IsZero():
+		return candidate.Choice{Key: rec.Target, Reason: "it was found fit before the claim"}, "", nil
 	}
-	if !rec.Target.IsZero() {
-		return candidate.Choice{Key: rec.Target, Reason: "it was found fit before the claim"}, nil
+	snap, rules := r.field(ctx, rec), r.policy.Begun()
+	former := Runners(r.ledger.State(), snap)
+	choice, err = best(snap, rec, former, rules)
+	if err != nil {
+		return choice, "", err
 	}
-	keys := r.candidates()
-	snap := r.looker.Snapshot(rec.Cluster, rec.Old)
-	snap.Views = []topology.View{r.looker.Look(ctx, keys, nil)}
+	proven, durability := candidate.Durability(snap, rec.Old, former, choice, rules)
+	if !proven && durability != "" {
+		durability = unproven + durability
+	}
+	return choice, cutText(durability), nil
+}
+
+// field is who runs for the mastership, by pictures taken now.
+func (r *run) field(ctx context.Context, rec ledger.Recovery) topology.Snapshot {
+	snap := r.withoutTails(r.looker.Snapshot(rec.Cluster, rec.Old))
+	snap.Views = []topology.View{r.looker.Look(ctx, r.candidates(), nil)}
 	snap.Taker = snap.Views[0].Observer
-	snap.Outcasts = Outcasts(r.ledger.State(), rec.Cluster)
-	ranking := candidate.Rank(snap, rec.Old, Former(r.ledger.State(), rec.Cluster), r.policy)
-	if best, ok := ranking.Best(); ok {
-		return best, nil
+	state := r.ledger.State()
+	snap.Outcasts = Outcasts(state, rec.Cluster)
+	snap.Downtimed = Downtimed(state, rec.Cluster, r.cfg.Now())
+	return snap
+}
+
+// best is whom the operator named, the best candidate or, where a person forces
+// it, the most advanced.
+func best(s topology.Snapshot, rec ledger.Recovery, former []topology.Key, rules policy.Cluster) (candidate.Choice, error) {
+	named := rec.Target
+	if slices.Contains(rec.Former, named) {
+		named = topology.Key{} // it was given up, and has had its turn
+	}
+	switch {
+	case rec.Forced:
+		return bestByForce(s, rec, named, former, rules)
+	case !named.IsZero():
+		return candidate.Choice{Key: named, Reason: "it was named"}, nil
+	}
+	ranking := candidate.Rank(s, rec.Old, former, rules)
+	if choice, ok := ranking.Best(); ok {
+		return choice, nil
 	}
 	return candidate.Choice{}, fmt.Errorf("no winner: %s", ranking.Why())
 }
 
+// bestByForce prefers who loses nothing; those that were given up in this
+// recovery come last, as the operator's word was not for any one of them.
+func bestByForce(
+	s topology.Snapshot, rec ledger.Recovery, named topology.Key, former []topology.Key, rules policy.Cluster,
+) (candidate.Choice, error) {
+	safe, forced := candidate.Rank(s, rec.Old, former, rules), candidate.Forced(s, rec.Old, former, rules)
+	choices := forced.Order
+	if choice, ok := safe.Best(); ok {
+		choices = slices.Concat([]candidate.Choice{choice}, safe.Order, forced.Order)
+	}
+	for _, choice := range choices {
+		if choice.Key == named || named.IsZero() && !slices.Contains(rec.Former, choice.Key) {
+			return choice, nil
+		}
+	}
+	if named.IsZero() && len(choices) > 0 {
+		return choices[0], nil
+	}
+	why := forced.Why()
+	if !named.IsZero() {
+		why = fmt.Sprintf("%s was named; %s", named, why)
+	}
+	return candidate.Choice{}, fmt.Errorf("no winner: %s", why)
+}
+
+// cutText keeps a sentence short enough for the ledger.
+func cutText(text string) string {
+	const limit = 1500
+	if len(text) > limit {
+		return text[:limit] + "..."
+	}
+	return text
+}
+
 // waitApplied drains the winner's relay log.
 func (r *run) waitApplied(ctx context.Context) (string, error) {
-	winner := r.recovery().Winner
-	o := r.looker.Look(ctx, []topology.Key{winner}, nil).Observations[winner]
+	o := r.look(ctx, r.recovery().Winner)
 	if o.Instance == nil {
 		return "", fmt.Errorf("the winner does not answer: %s: %s", o.Reach, o.Error)
 	}
-	received := o.Instance.Received()
-	if o.Instance.Executed.Contains(received) {
+	if o.Instance.Executed.Contains(o.Instance.Received()) {
 		return "nothing was left to apply", nil
 	}
-	err := r.sessions.with(ctx, winner, r.cfg.ApplyTimeout, func(ctx context.Context, s Session) error {
-		return s.WaitApplied(ctx, received)
-	})
-	return "it has applied all that it received", err
+	note, err := r.drain(ctx, o.Instance)
+	return "it has applied all that it received" + note, err
 }
 
 // catchUp waits for what the demoted master wrote last.
@@ -121,37 +198,10 @@ func (r *run) catchUp(ctx context.Context) (string, error) {
 	if o.Instance == nil {
 		return "", fmt.Errorf("the old master does not answer: %s: %s", o.Reach, o.Error)
 	}
-	err := r.sessions.with(ctx, rec.Winner, r.cfg.CatchUpTimeout, func(ctx context.Context, s Session) error {
+	err := r.sessions.With(ctx, rec.Winner, r.cfg.CatchUpTimeout, func(ctx context.Context, s Session) error {
 		return s.WaitApplied(ctx, o.Instance.Executed)
 	})
 	return "it has applied all that the old master wrote", err
-}
-
-// semiSync says whether the winner is to wait for acknowledgements, for how
-// many, and if not, why not.
-func (r *run) semiSync() (used bool, acks int, why string) {
-	if r.policy.SemiSync == policy.SemiSyncOff {
-		return false, 0, "semi_sync is off"
-	}
-	rec := r.recovery()
-	snap := r.looker.Snapshot(rec.Cluster, rec.Old)
-	used, acks = r.policy.SemiSync == policy.SemiSyncOn, 1
-	for k, s := range snap.Servers {
-		if s.Last == nil {
-			continue
-		}
-		if k == rec.Old && s.Last.SemiSync.SourceEnabled {
-			used, acks = true, max(acks, s.Last.SemiSync.WaitCount)
-		}
-		used = used || s.Last.SemiSync.ReplicaEnabled
-	}
-	if !used {
-		return false, 0, "the cluster does not use semi-sync"
-	}
-	if last := snap.Servers[rec.Winner].Last; r.policy.SemiSync == policy.SemiSyncAuto && last != nil && !last.SemiSync.Available {
-		return false, 0, "the winner has no semi-sync plugins"
-	}
-	return true, acks, ""
 }
 
 // acknowledgers repoints as many replicas as a commit on the winner will wait
@@ -198,7 +248,14 @@ func (r *run) promote(ctx context.Context) (string, error) {
 	} else if used {
 		note = fmt.Sprintf("it is writable, and waits for %s", count(acks, "acknowledgement", "acknowledgements"))
 	}
-	var err error
+	if r.risk != "" && !r.fenced && !r.gone(ctx) {
+		note += fmt.Sprintf("; FORCED: it is not proven that the old master %s takes no writes: %s", r.recovery().Old, r.risk)
+	}
+	lease, err := r.leased(ctx)
+	if err != nil {
+		return "", err
+	}
+	note += lease
 	for range attempts {
 		if err = r.promoteOnce(ctx, used, acks); err == nil || errors.Is(err, ErrDeposed) || ctx.Err() != nil {
 			break
@@ -215,7 +272,7 @@ func (r *run) promoteOnce(ctx context.Context, used bool, acks int) error {
 		return err
 	}
 	r.touched = true
-	return r.sessions.with(ctx, r.recovery().Winner, 2*verbTimeout, func(ctx context.Context, s Session) error {
+	return r.sessions.With(ctx, r.recovery().Winner, 2*verbTimeout, func(ctx context.Context, s Session) error {
 		if err := s.Detach(ctx); err != nil {
 			return err
 		}
@@ -237,23 +294,21 @@ type failure struct {
 	err error
 }
 
-// each runs do for all keys side by side and returns those that failed.
+// each runs do for all keys side by side and returns those that failed, in the
+// order of the keys.
 func (r *run) each(keys []topology.Key, do func(topology.Key) error) []failure {
-	var (
-		mu     sync.Mutex
-		wg     sync.WaitGroup
-		failed []failure
-	)
-	for _, k := range keys {
-		wg.Go(func() {
-			if err := do(k); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				failed = append(failed, failure{k, err})
-			}
-		})
+	var wg sync.WaitGroup
+	errs := make([]error, len(keys))
+	for n, k := range keys {
+		wg.Go(func() { errs[n] = do(k) })
 	}
 	wg.Wait()
+	var failed []failure
+	for n, err := range errs {
+		if err != nil {
+			failed = append(failed, failure{keys[n], err})
+		}
+	}
 	return failed
 }
 

@@ -106,9 +106,8 @@ func (r *run) repoint(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for _, f := range failed {
-		r.lost = append(r.lost, f.key)
+		r.lost.set(f.key, f.err.Error())
 	}
-	slices.SortFunc(r.lost, topology.Key.Compare)
 	return fmt.Sprintf("%d of %d servers follow it%s", len(keys)-len(failed), len(keys), suffix(failed)), nil
 }
 
@@ -120,7 +119,7 @@ func (r *run) follow(ctx context.Context, k, winner topology.Key) error {
 		return fmt.Errorf("%s does not answer: %s", k, mine.Reach)
 	}
 	used, _, _ := r.semiSync()
-	return r.sessions.with(ctx, k, 10*time.Second, func(ctx context.Context, s Session) error {
+	return r.sessions.With(ctx, k, 10*time.Second, func(ctx context.Context, s Session) error {
 		if err := s.SetReadOnly(ctx); err != nil {
 			return err
 		}
@@ -132,6 +131,11 @@ func (r *run) follow(ctx context.Context, k, winner topology.Key) error {
 			if err := s.SetSemiSync(ctx, SemiSync{Replica: true}); err != nil {
 				return err
 			}
+		}
+		// To point it anew to where it points would drop what it received and has
+		// not applied, which the winner may not live to send again.
+		if i := mine.Instance; follows(i, winner) && i.Replication.UsesGTID && !i.Executed.Contains(i.Received()) {
+			return s.StartReplica(ctx)
 		}
 		return s.Repoint(ctx, winner, holds)
 	})
@@ -169,13 +173,26 @@ func (r *run) verify(ctx context.Context) (string, error) {
 		view := r.looker.Look(ctx, keys, nil)
 		problems := r.problems(rec, view)
 		if len(problems) == 0 {
-			return fmt.Sprintf("the winner is writable, and %s from it", count(len(keys)-1-len(r.lost), "server receives", "servers receive")), nil
+			return fmt.Sprintf("the winner is writable, and %s from it", count(len(keys)-1-len(r.lost.all()), "server receives", "servers receive")), nil
 		}
 		if !r.cfg.Now().Before(deadline) {
+			r.noteBroken(rec, view)
 			return "left to the loop: " + strings.Join(problems, "; "), nil
 		}
 		if err := sleep(ctx, 50*time.Millisecond); err != nil {
 			return "", err
+		}
+	}
+}
+
+// noteBroken counts as lost who follows the winner, and whose receiver gave up.
+func (r *run) noteBroken(rec ledger.Recovery, view topology.View) {
+	for k, o := range view.Observations {
+		if k == rec.Winner || k == rec.Old || o.Instance == nil {
+			continue
+		}
+		if why, broken := stoppedReceiving(o.Instance, rec.Winner); broken {
+			r.lost.set(k, why)
 		}
 	}
 }
@@ -185,7 +202,7 @@ func (r *run) problems(rec ledger.Recovery, view topology.View) []string {
 	for k, o := range view.Observations {
 		i := o.Instance
 		switch {
-		case slices.Contains(r.lost, k):
+		case r.lost.has(k):
 		case i == nil:
 			out = append(out, fmt.Sprintf("%s does not answer: %s", k, o.Reach))
 		case k == rec.Winner && i.ReadOnly:
@@ -199,4 +216,24 @@ func (r *run) problems(rec ledger.Recovery, view topology.View) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Unseen are, in order, the known servers of a cluster of which the taker of its
+// picture has none: where that has just started, it does not even know from whom
+// they replicate, and would count them for nothing. Those whose hosts were silent
+// when they were tried are left out, since to wait for them takes long.
+func Unseen(s ledger.State, snap topology.Snapshot) []topology.Key {
+	var keys []topology.Key
+	for k, srv := range s.Servers {
+		if srv.Cluster != snap.Cluster || k == snap.Master || srv.Standing != ledger.Member || snap.Servers[k].Last != nil {
+			continue
+		}
+		switch o, _ := snap.Sight(k); o.Reach {
+		case topology.ReachTimeout, topology.ReachHung, topology.ReachUnresolved:
+		default:
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, topology.Key.Compare)
+	return keys
 }

@@ -71,6 +71,50 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
+// Two co-masters are a cluster like any other while one of them takes writes.
+func TestAdoptionOfCoMasters(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		ring, writable []string
+		roots          []string
+		want, problem  string
+	}{
+		{"one takes writes", []string{"m", "a"}, []string{"a"}, nil, "a", ""},
+		{"both take writes", []string{"m", "a"}, []string{"m", "a"}, nil, "", "both co-masters ([m:3306 a:3306]) are writable"},
+		{"none takes writes", []string{"m", "a"}, nil, nil, "", "none of the co-masters ([m:3306 a:3306]) is writable"},
+		{"three in a ring", []string{"m", "a", "b"}, []string{"a"}, nil, "", "no more than two co-masters are supported"},
+		{"a root beside them", []string{"m", "a"}, []string{"a"}, []string{"b"}, "",
+			"1 in all ([b:3306]), beside the co-masters [m:3306 a:3306]"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := emptyWorld(t)
+				w.draw(strings.Replace(healthy, "server m exec", "server m <a exec", 1))
+				p := found()
+				p.Roots, p.Ring, p.RingWritable = keys(c.roots), keys(c.ring), keys(c.writable)
+				w.pictures = []failover.Picture{p}
+				loop, stop := w.start()
+				defer stop()
+				pass(3 * time.Second)
+				if problem := loop.Problems()["shop"]; (problem == "") != (c.problem == "") || !strings.Contains(problem, c.problem) {
+					t.Errorf("problem %q", problem)
+				}
+				if master := w.State().Clusters["shop"].Master; master.Host != c.want {
+					t.Errorf("adopted %q", master.Host)
+				}
+			})
+		})
+	}
+}
+
+func keys(names []string) []topology.Key {
+	var out []topology.Key
+	for _, name := range names {
+		out = append(out, key(name))
+	}
+	return out
+}
+
 // What becomes known later is remembered, once; the master stays whom the
 // ledger names, whoever is writable.
 func TestServersAreRememberedAsTheyAreFound(t *testing.T) {

@@ -3,6 +3,7 @@ package failover_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -81,8 +82,8 @@ func TestDeadMasterIsFailedOverOnce(t *testing.T) {
 			}
 		}
 		if want := []string{"notice", "see", "agree", "claim"}; !slices.Equal(steps, want) ||
-			!slices.Equal(w.told(), []string{"shop-2"}) {
-			t.Errorf("steps %v, ended %v", steps, w.told())
+			!slices.Equal(w.reported(), []string{"shop-2"}) {
+			t.Errorf("steps %v, ended %v", steps, w.reported())
 		}
 		if rec.Outcome != ledger.Completed || w.State().Clusters["shop"].Master != key("a") {
 			t.Errorf("recovery %+v", rec)
@@ -93,6 +94,45 @@ func TestDeadMasterIsFailedOverOnce(t *testing.T) {
 		}
 		if w.watched("shop") != key("a") {
 			t.Errorf("the tripwire is on %v", w.watched("shop"))
+		}
+	})
+}
+
+// A leader that has just started has not seen all replicas yet: it looks at them
+// before it judges, since the one that it does not know may have the most.
+func TestReplicasThatWereNeverSeenCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.draw(strings.Replace(dead, "server b <m io=Connecting exec=0-1-90", "server b <m io=Connecting exec=0-1-103", 1))
+		w.set(func() {
+			w.memory.Servers = maps.Clone(w.memory.Servers)
+			w.memory.Servers[key("b")] = topology.Server{Key: key("b")}
+		})
+		_, stop := w.start()
+		defer stop()
+		w.suspect()
+		claims := w.claims()
+		if len(claims) != 1 || !strings.Contains(claims[0].Evidence[0], "promote b:3306") {
+			t.Errorf("%+v", claims)
+		}
+	})
+}
+
+// Operators who ask again and again put off no turn.
+func TestRequestsPutOffNoTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.mover = func(context.Context, string) error { return nil }
+		loop, stop := w.start()
+		defer stop()
+		pass(1500 * time.Millisecond)
+		w.draw(dead)
+		for range 10 {
+			_ = loop.SetReadOnly(t.Context(), key("b"), true, "ann", "a loop in a script")
+			pass(300 * time.Millisecond)
+		}
+		if len(w.claims()) != 1 {
+			t.Errorf("claims %+v", w.claims())
 		}
 	})
 }
@@ -213,7 +253,7 @@ func TestTransientHoldsAreRetried(t *testing.T) {
 // Insisting ends, so that operators are served in between; and a reason that
 // does not pass by itself is not insisted on.
 func TestInsistingHasAnEnd(t *testing.T) {
-	for world, most := range map[string]int{unreachable: 700, cutOff: 25} {
+	for world, most := range map[string]int{unreachable: 700, cutOff: 35} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			loop, stop := w.start()
@@ -223,7 +263,7 @@ func TestInsistingHasAnEnd(t *testing.T) {
 			for range 4 {
 				pass(900 * time.Millisecond)
 				ctx, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond)
-				_, err := loop.Switchover(ctx, "shop", key("a"), "kim")
+				_, err := loop.Switchover(ctx, "shop", key("a"), "kim", "a new rack")
 				cancel()
 				var refusal *failover.Refusal
 				if !errors.As(err, &refusal) || !strings.Contains(err.Error(), "does not answer") {
@@ -361,7 +401,7 @@ func TestRunWaitsForItsWorkers(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := loop.Switchover(ctx, "shop", key("a"), "kim"); err == nil {
+		if _, err := loop.Switchover(ctx, "shop", key("a"), "kim", "a new rack"); err == nil {
 			t.Error("a switchover was taken after the end")
 		}
 	})

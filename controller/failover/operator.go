@@ -1,37 +1,69 @@
 package failover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"switchyard/controller/analysis"
-	"switchyard/controller/candidate"
+	"switchyard/controller/executor"
 	"switchyard/controller/topology"
 	"switchyard/store/ledger"
 )
 
 // Refusal is why something an operator asked for was not begun; nothing was
 // moved.
-type Refusal struct{ Reason string }
-
-// Error implements error.
-func (r *Refusal) Error() string { return r.Reason }
+type Refusal = executor.Refusal
 
 // ErrNoCluster means that the ledger has no such cluster.
 var ErrNoCluster = errors.New("no such cluster")
 
+// request is what an operator asks a worker for.
 type request struct {
-	ctx   context.Context
-	to    topology.Key
-	by    string
-	reply chan answer
+	ctx context.Context
+	// aside is true for what the worker goes on watching during.
+	aside bool
+	// recorded is true for what the ledger audits itself when it is done.
+	recorded bool
+	do       func(ctx context.Context) (ledger.Recovery, error)
+	reply    chan answer
+	w        *worker
+	// note is the audit entry, but for what became of it.
+	note ledger.AuditEntry
 }
 
 type answer struct {
 	recovery ledger.Recovery
 	err      error
+}
+
+// serve does what was asked for, and audits who asked and what came of it.
+func (r request) serve(ctx context.Context) {
+	if err := r.ctx.Err(); err != nil {
+		r.reply <- answer{err: err}
+		return
+	}
+	rec, err := r.do(ctx)
+	r.audit(ctx, rec, err)
+	r.reply <- answer{rec, err}
+}
+
+// audit says who asked for what the ledger has not told of itself: what was
+// refused or failed before a recovery was opened, and changes of single servers.
+func (r request) audit(ctx context.Context, rec ledger.Recovery, err error) {
+	if rec.ID != "" || (err == nil && r.recorded) || !r.w.ledger.IsLeader() {
+		return
+	}
+	e := r.note
+	var refusal *Refusal
+	switch {
+	case errors.As(err, &refusal):
+		e.Outcome = "refused: " + refusal.Reason
+	case err != nil:
+		e.Outcome = "failed: " + err.Error()
+	}
+	r.w.tell(ctx, e)
 }
 
 func (l *Loop) worker(cluster string) (*worker, error) {
@@ -43,25 +75,31 @@ func (l *Loop) worker(cluster string) (*worker, error) {
 	return nil, ErrNoCluster
 }
 
-// Switchover moves the master of a cluster, as planned, to a server or, with a
-// zero key, to the best candidate. It returns when the recovery has ended; a
-// *Refusal means that nothing was begun.
-func (l *Loop) Switchover(ctx context.Context, cluster string, to topology.Key, by string) (ledger.Recovery, error) {
-	w, err := l.worker(cluster)
-	if err != nil {
-		return ledger.Recovery{}, err
+// workerOf is the worker of a server's cluster.
+func (l *Loop) workerOf(instance topology.Key) (*worker, error) {
+	srv, known := l.ledger.State().Servers[instance]
+	if !known {
+		return nil, &Refusal{Reason: fmt.Sprintf("%s is no server that is known here", instance)}
 	}
-	req := request{ctx: ctx, to: to, by: by, reply: make(chan answer, 1)}
+	return l.worker(srv.Cluster)
+}
+
+// ask has a worker do something, and waits until it has ended.
+func (w *worker) ask(ctx context.Context, req request) (ledger.Recovery, error) {
+	req.ctx, req.w, req.reply = ctx, w, make(chan answer, 1)
+	req.note.Kind, req.note.By = ledger.AuditOperator, cmp.Or(req.note.By, "an operator")
 	select {
 	case w.requests <- req:
 	case <-ctx.Done():
-		return ledger.Recovery{}, &Refusal{"the cluster is busy with a recovery: try again when it has ended"}
+		busy := &Refusal{Reason: "the cluster is busy with a recovery: try again when it has ended"}
+		req.audit(context.WithoutCancel(ctx), ledger.Recovery{}, busy)
+		return ledger.Recovery{}, busy
 	}
 	select {
 	case a := <-req.reply:
 		return a.recovery, a.err
 	case <-ctx.Done():
-		return ledger.Recovery{}, fmt.Errorf("the switchover goes on; see recoveries: %w", ctx.Err())
+		return ledger.Recovery{}, fmt.Errorf("the %s goes on; see recoveries: %w", req.note.Action, ctx.Err())
 	}
 }
 
@@ -71,7 +109,14 @@ func (l *Loop) Explain(ctx context.Context, cluster string) (Assessment, error) 
 	if err != nil {
 		return Assessment{}, err
 	}
-	return w.look(ctx, w.cluster()), nil
+	a := w.look(ctx, w.cluster())
+	for _, f := range a.Report.Others {
+		if f.Wants == analysis.AnswerRelocate {
+			_, r := w.lookAt(ctx, a.Cluster, f.Subject)
+			a.Relocations = append(a.Relocations, r)
+		}
+	}
+	return a, nil
 }
 
 // Last is the newest assessment of a cluster by the loop itself.
@@ -83,85 +128,4 @@ func (l *Loop) Last(cluster string) (Assessment, bool) {
 	w.lastMu.Lock()
 	defer w.lastMu.Unlock()
 	return w.last, w.last.Cluster.Name != ""
-}
-
-func (w *worker) serve(ctx context.Context, req request) answer {
-	if req.ctx.Err() != nil {
-		return answer{err: req.ctx.Err()}
-	}
-	c := w.cluster()
-	a := w.look(ctx, c)
-	target, err := w.target(ctx, c, a, req.to)
-	if err != nil {
-		return answer{err: err}
-	}
-	claim := w.claim(a, ledger.Switchover)
-	claim.By, claim.Target = req.by, target.Key
-	claim.Evidence = []string{fmt.Sprintf("asked for by %s: %s %s", req.by, target.Key, target.Reason)}
-	if err := w.carryOut(ctx, claim, []ledger.Step{{Name: "see", StartedAt: a.Begun, EndedAt: a.Seen}}); err != nil {
-		return answer{err: err}
-	}
-	state := w.ledger.State()
-	rec := state.Recoveries[recoveryOf(state, w.name)]
-	return answer{recovery: rec}
-}
-
-// recoveryOf is the id of the newest recovery of a cluster, by its epoch: the
-// clocks of two leaders may differ.
-func recoveryOf(s ledger.State, cluster string) string {
-	var newest ledger.Recovery
-	for _, r := range s.Recoveries {
-		if r.Cluster == cluster && (newest.ID == "" || r.Epoch.Compare(newest.Epoch) > 0) {
-			newest = r
-		}
-	}
-	return newest.ID
-}
-
-func (w *worker) unknown() []string {
-	if w.cfg.Unknown == nil {
-		return nil
-	}
-	return w.cfg.Unknown(w.name)
-}
-
-// target chooses whom to switch to, or refuses, before anything is moved, what
-// could not finish.
-func (w *worker) target(ctx context.Context, c ledger.Cluster, a Assessment, to topology.Key) (candidate.Choice, error) {
-	var none candidate.Choice
-	switch {
-	case !w.ledger.IsLeader():
-		return none, &Refusal{"this controller does not lead"}
-	case c.Recovery != "":
-		return none, &Refusal{fmt.Sprintf("recovery %s has not ended", c.Recovery)}
-	case len(w.unknown()) > 0:
-		return none, &Refusal{fmt.Sprintf("these proxies do not answer: %s; everybody would wait for them with nobody served",
-			strings.Join(w.unknown(), ", "))}
-	case to == c.Master:
-		return none, &Refusal{fmt.Sprintf("%s is the master already", to)}
-	}
-	// After the replicas' pictures, so that all they have is in it.
-	master := w.observer.Look(ctx, []topology.Key{c.Master}, nil).Observations[c.Master].Instance
-	if a.Finding.Kind != analysis.NoProblem || master == nil {
-		return none, &Refusal{fmt.Sprintf("the master %s does not answer (%s): a switchover needs it", c.Master, a.Finding.Kind)}
-	}
-	ranking := candidate.RankPlanned(a.Snapshot, c.Master, master.Executed, w.cfg.Policy(w.name))
-	for _, choice := range ranking.Order {
-		if to.IsZero() || choice.Key == to {
-			return choice, nil
-		}
-	}
-	var reasons []string
-	for _, e := range ranking.Excluded {
-		if to.IsZero() || e.Key == to {
-			reasons = append(reasons, fmt.Sprintf("%s: %s", e.Key, e.Reason))
-		}
-	}
-	switch {
-	case len(reasons) > 0:
-		return none, &Refusal{"it may not be promoted: " + strings.Join(reasons, "; ")}
-	case to.IsZero():
-		return none, &Refusal{fmt.Sprintf("%s has no replicas", c.Master)}
-	}
-	return none, &Refusal{fmt.Sprintf("%s is not a direct replica of the master %s", to, c.Master)}
 }

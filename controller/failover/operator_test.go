@@ -22,14 +22,15 @@ func TestSwitchover(t *testing.T) {
 			loop, stop := w.start()
 			defer stop()
 			pass(1500 * time.Millisecond)
-			rec, err := loop.Switchover(t.Context(), "shop", c.to, "kim")
+			rec, err := loop.Switchover(t.Context(), "shop", c.to, "kim", "a new rack")
 			if err != nil || rec.Outcome != ledger.Completed || rec.Winner != c.want || rec.Kind != ledger.Switchover {
 				t.Fatalf("%v %+v", err, rec)
 			}
 			claims := w.claims()
 			if len(claims) != 1 || claims[0].Target != c.want || claims[0].By != "kim" || claims[0].Automatic ||
 				claims[0].Old != key("m") || claims[0].OldProvenDead ||
-				!strings.Contains(claims[0].Evidence[0], "asked for by kim: "+c.want.String()) {
+				!strings.Contains(claims[0].Evidence[0], "asked for by kim: "+c.want.String()) ||
+				claims[0].Evidence[1] != "because: a new rack" {
 				t.Errorf("claims %+v", claims)
 			}
 			if master := w.State().Clusters["shop"].Master; master != c.want {
@@ -48,7 +49,7 @@ func TestSwitchoverWithinTheAntiFlapWindow(t *testing.T) {
 		loop, stop := w.start() // it reinstates m first
 		defer stop()
 		pass(time.Second)
-		if rec, err := loop.Switchover(t.Context(), "shop", key("a"), "kim"); err != nil || rec.Winner != key("a") {
+		if rec, err := loop.Switchover(t.Context(), "shop", key("a"), "kim", "a new rack"); err != nil || rec.Winner != key("a") {
 			t.Errorf("%v %+v", err, rec)
 		}
 	})
@@ -69,7 +70,7 @@ func TestSwitchoverReturnsItsOwnRecovery(t *testing.T) {
 		w.must(ledger.CloseRecovery{Recovery: "shop-2", Outcome: ledger.Completed, At: ahead})
 		loop, stop := w.start()
 		defer stop()
-		if rec, err := loop.Switchover(t.Context(), "shop", key("a"), "kim"); err != nil || rec.ID != "shop-3" {
+		if rec, err := loop.Switchover(t.Context(), "shop", key("a"), "kim", "a new rack"); err != nil || rec.ID != "shop-3" {
 			t.Errorf("%v %+v", err, rec)
 		}
 	})
@@ -104,7 +105,7 @@ func TestSwitchoverRefusals(t *testing.T) {
 		{"must not", "a", func(w *world) { w.rules.Rules = map[topology.Key]policy.Rule{key("a"): policy.MustNot} }, "must_not"},
 		{"stopped", "a", func(w *world) { w.draw(strings.Replace(healthy, "<m", "<m sql=No", 1)) }, "applier No"},
 		{"dead master", "a", func(w *world) { w.draw(dead) }, "the master m:3306 does not answer (DeadMaster)"},
-		{"read-only master", "a", func(w *world) { w.draw(healthy, readOnly(time.Hour)) }, "(NoWriteableMaster)"},
+		{"read-only master", "a", func(w *world) { w.draw(healthy, readOnly(time.Hour)) }, "(NoWriteableMasterStructureWarning)"},
 		{"down", "a", func(w *world) { w.draw(strings.ReplaceAll(healthy, "a=ok", "a=refused")) }, "it does not answer: refused"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -120,7 +121,7 @@ func TestSwitchoverRefusals(t *testing.T) {
 				if c.to != "" {
 					to = key(c.to)
 				}
-				_, err := loop.Switchover(t.Context(), "shop", to, "kim")
+				_, err := loop.Switchover(t.Context(), "shop", to, "kim", "a new rack")
 				var refusal *failover.Refusal
 				if !errors.As(err, &refusal) || !strings.Contains(refusal.Reason, c.want) {
 					t.Errorf("%v, want %q", err, c.want)
@@ -138,7 +139,7 @@ func TestUnknownClusters(t *testing.T) {
 		w := newWorld(t)
 		loop, stop := w.start()
 		defer stop()
-		if _, err := loop.Switchover(t.Context(), "other", key("a"), "kim"); !errors.Is(err, failover.ErrNoCluster) {
+		if _, err := loop.Switchover(t.Context(), "other", key("a"), "kim", "a new rack"); !errors.Is(err, failover.ErrNoCluster) {
 			t.Errorf("switchover: %v", err)
 		}
 		if _, err := loop.Explain(t.Context(), "other"); !errors.Is(err, failover.ErrNoCluster) {
@@ -167,7 +168,7 @@ func TestImpatientOperators(t *testing.T) {
 		ask := func(to string) error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			_, err := loop.Switchover(ctx, "shop", key(to), "kim")
+			_, err := loop.Switchover(ctx, "shop", key(to), "kim", "a new rack")
 			return err
 		}
 		if err := ask("a"); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "the switchover goes on") {
@@ -196,7 +197,7 @@ func TestSwitchoverRejectedByTheLedger(t *testing.T) {
 		}
 		loop, stop := w.start()
 		defer stop()
-		_, err := loop.Switchover(t.Context(), "shop", key("a"), "kim")
+		_, err := loop.Switchover(t.Context(), "shop", key("a"), "kim", "a new rack")
 		var rejection *ledger.Rejection
 		if !errors.As(err, &rejection) || len(w.effects("run shop-2")) != 0 {
 			t.Errorf("%v, effects %v", err, w.traced())

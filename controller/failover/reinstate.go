@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"switchyard/controller/executor"
+	"switchyard/controller/plan"
 	"switchyard/controller/topology"
 	"switchyard/store/ledger"
 )
@@ -21,36 +22,78 @@ type sighting struct {
 	at     time.Time
 }
 
-// restarted reports whether the master is read-only because it restarted since
-// it was last seen writable: servers boot read-only, and the one that the
-// ledger names is to be writable. A master that somebody made read-only on
-// purpose has not restarted, and is left alone.
-func (w *worker) restarted(c ledger.Cluster) bool {
+// proven is what the recovery that began the present epoch tells of its winner,
+// which may restart before any probe of ours sees it: it was read to be writable
+// right before it was announced, perhaps by a leader that is gone.
+func proven(s ledger.State, c ledger.Cluster) sighting {
+	for _, rec := range s.Recoveries {
+		if rec.Cluster != c.Name || rec.Epoch != c.Epoch || !rec.Announced || rec.Open() {
+			continue
+		}
+		// A leader that was deposed in between may have left no word of it: then it
+		// was writable at some time since the recovery began.
+		at := rec.StartedAt
+		for _, step := range rec.Steps {
+			switch {
+			case step.Outcome != ledger.StepDone:
+			case step.Name == string(plan.Promote):
+				at = step.EndedAt
+			case step.Name == string(plan.Announce):
+				at = step.StartedAt
+			}
+		}
+		return sighting{rec.Winner, at}
+	}
+	return sighting{}
+}
+
+// restarted says why the master is read-only and is to be made writable again:
+// it restarted since it was last known to be writable (servers boot read-only, and
+// the one that the ledger names is to be writable), or its sidecar fenced it since
+// and holds the lease again. A master that somebody made read-only on purpose is
+// left alone.
+func (w *worker) restarted(ctx context.Context, c ledger.Cluster) string {
 	snapshot := w.observer.Snapshot(c.Name, c.Master)
 	o, ok := snapshot.Sight(c.Master)
 	if !ok || o.Instance == nil {
-		return false
+		return ""
 	}
 	// By the time of the probe, which may be some seconds ago by now.
 	if !o.Instance.ReadOnly {
 		w.writable = sighting{c.Master, o.Ended}
-		return false
+		return ""
+	}
+	if p := proven(w.ledger.State(), c); p.master == c.Master && (w.writable.master != c.Master || p.at.After(w.writable.at)) {
+		w.writable = p
 	}
 	up := o.Ended.Add(-o.Instance.Uptime)
-	return w.writable.master == c.Master && up.After(w.writable.at) && o.Instance.Replication == nil
+	switch {
+	case w.writable.master != c.Master || !leads(snapshot, o.Instance):
+		return ""
+	case up.After(w.writable.at):
+		return fmt.Sprintf("restarted %s ago, read-only", o.Instance.Uptime)
+	case w.cfg.Leases != nil && w.ledger.IsLeader() && w.cfg.Leases.Unfenced(ctx, c.Name, c.Master, w.writable.at):
+		return "was fenced by its sidecar, which holds the lease again"
+	}
+	return ""
+}
+
+// leads reports whether a server replicates from nobody, or from its co-master.
+func leads(s topology.Snapshot, i *topology.Instance) bool {
+	return i.Replication == nil || coMasters(s, i.Key, s.Servers[i.Key].Source)
 }
 
 // reinstate serves the same master again: after a recovery that withdrew it
 // ended without a winner, or after it restarted. It looks anew before it claims.
-func (w *worker) reinstate(ctx context.Context, c ledger.Cluster, a Assessment, restarted bool) (bool, error) {
-	if c.Recovery != "" || w.cfg.Now().Before(w.reinstateAfter) || (restarted && !w.cfg.Policy(w.name).Recover) {
+func (w *worker) reinstate(ctx context.Context, c ledger.Cluster, a Assessment, restarted string) (bool, error) {
+	if c.Recovery != "" || w.cfg.Now().Before(w.reinstateAfter) || restarted != "" && !c.Withdrawn && w.leftAlone(a) {
 		return false, nil
 	}
 	// The replicas first, so that all they have from it is in the master's set.
 	replicas := a.Snapshot.Replicas(c.Master)
 	theirs := w.observer.Look(ctx, replicas, nil)
 	o := w.observer.Look(ctx, []topology.Key{c.Master}, map[topology.Key]bool{c.Master: true}).Observations[c.Master]
-	if o.Instance == nil || o.Instance.Replication != nil || (!c.Withdrawn && !o.Instance.ReadOnly) {
+	if o.Instance == nil || !leads(a.Snapshot, o.Instance) || (!c.Withdrawn && !o.Instance.ReadOnly) {
 		return false, nil
 	}
 	for _, k := range replicas {
@@ -58,23 +101,39 @@ func (w *worker) reinstate(ctx context.Context, c ledger.Cluster, a Assessment, 
 		if i == nil {
 			continue
 		}
+		if !i.ReadOnly && coMasters(a.Snapshot, c.Master, k) {
+			return false, fmt.Errorf("not reinstated: %s, the co-master of %s, takes writes", k, c.Master)
+		}
 		if ahead := i.Received().Subtract(o.Instance.Executed); !ahead.IsEmpty() {
 			return false, fmt.Errorf("not reinstated: the master %s lacks what its replica %s received from it: %s",
 				c.Master, k, ahead)
 		}
 	}
-	if err := w.loose(ctx, c); err != nil {
-		return false, err
+	// One that merely restarted was served beside the same outcasts before.
+	if c.Withdrawn {
+		if err := w.loose(ctx, c); err != nil {
+			return false, err
+		}
 	}
 	claim := w.claim(a, ledger.Reinstate)
 	claim.Automatic = true
 	claim.Evidence = []string{fmt.Sprintf("%s was withdrawn, nobody was promoted, and it answers again", c.Master)}
-	if restarted {
-		claim.Evidence = []string{fmt.Sprintf("%s restarted %s ago, read-only, and it is the master of epoch %s",
-			c.Master, o.Instance.Uptime, c.Epoch)}
+	if restarted != "" {
+		claim.Evidence = []string{fmt.Sprintf("%s %s, and it is the master of epoch %s", c.Master, restarted, c.Epoch)}
 	}
 	w.reinstateAfter = w.cfg.Now().Add(reinstatePause)
-	return true, w.carryOut(ctx, claim, nil)
+	_, err := w.carryOut(ctx, claim, nil)
+	return true, err
+}
+
+// leftAlone reports whether nothing is done unasked about a master that restarted:
+// automatic recoveries are off or paused, or somebody has it in downtime and may
+// have booted it to work on it. What a recovery of ours withdrew is served again
+// all the same.
+func (w *worker) leftAlone(a Assessment) bool {
+	p := w.rules()
+	_, downtimed := a.Snapshot.Downtimed[a.Cluster.Master]
+	return !p.Recover || p.Paused != "" || downtimed
 }
 
 // loose names an outcast that may be writable: it was to be promoted, and is

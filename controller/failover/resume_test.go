@@ -171,6 +171,49 @@ func TestRestartedMasterIsReinstated(t *testing.T) {
 	})
 }
 
+// The outcasts of a master that merely restarted were there while it was served.
+func TestRestartedMasterIsReinstatedBesideAnOutcast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.must(ledger.SetStanding{Server: key("b"), Standing: ledger.Deposed, At: time.Now()})
+		w.draw(healthy, up(time.Hour))
+		_, stop := w.start()
+		defer stop()
+		pass(2500 * time.Millisecond)
+		w.draw(healthy, readOnly(0), func(s topology.Snapshot) { s.Servers[key("b")].Last.ReadOnly = false })
+		pass(time.Second)
+		if claims := w.claims(); len(claims) != 1 || claims[0].RecoveryKind != ledger.Reinstate {
+			t.Errorf("claims %+v", claims)
+		}
+	})
+}
+
+// Whoever leads now need not have seen the new master writable itself.
+func TestNewMasterThatAnotherLeaderAnnouncedIsReinstated(t *testing.T) {
+	for _, uptime := range []time.Duration{time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			time.Sleep(time.Minute)
+			id := w.claim(ledger.Failover, false)
+			if err := w.promote(t.Context(), w.State().Recoveries[id]); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Second)
+			w.draw("server m <a exec=0-1-100\nserver a exec=0-1-100\nview c1 m=ok a=ok\nview c2 m=ok a=ok",
+				func(s topology.Snapshot) {
+					a := s.Servers[key("a")].Last
+					a.ReadOnly, a.Uptime = true, uptime
+				})
+			_, stop := w.start()
+			defer stop()
+			pass(2 * time.Second)
+			if claims := w.claims(); len(claims) != map[time.Duration]int{time.Second: 1}[uptime] {
+				t.Errorf("up for %s: %+v", uptime, claims)
+			}
+		})
+	}
+}
+
 // What a probe saw was so when the probe saw it, however late that is judged.
 func TestRestartBetweenTwoSlowProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -223,6 +266,14 @@ func TestNotReinstated(t *testing.T) {
 			w.rules.Recover = false
 			w.draw(healthy, readOnly(0))
 		}, safety.MasterReadOnly},
+		{"restarted, and recoveries are paused", func(w *world) {
+			w.must(ledger.PauseRecoveries{By: "ann", Reason: "an upgrade", At: time.Now()})
+			w.draw(healthy, readOnly(0))
+		}, safety.MasterReadOnly},
+		{"restarted, and in downtime", func(w *world) {
+			w.downtime("m")
+			w.draw(healthy, readOnly(0))
+		}, safety.MasterReadOnly},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -252,6 +303,54 @@ func TestReadOnlyMasterThatWasNeverSeenWritable(t *testing.T) {
 		pass(5 * time.Second)
 		if len(w.claims()) != 0 {
 			t.Errorf("claims %+v", w.claims())
+		}
+	})
+}
+
+// A new master that crashes before a probe saw it writable was proven writable
+// by the recovery that announced it.
+func TestNewMasterThatRestartsAtOnceIsReinstated(t *testing.T) {
+	// The step that the journal has; a leader that was deposed leaves none.
+	for _, step := range []string{"announce", "promote", ""} {
+		newMasterRestarts(t, step)
+	}
+}
+
+func newMasterRestarts(t *testing.T, step string) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		_, stop := w.start()
+		defer stop()
+		pass(2500 * time.Millisecond)
+		w.recover = func(ctx context.Context, r ledger.Recovery) error {
+			if r.Kind == ledger.Failover {
+				now := time.Now()
+				time.Sleep(3 * time.Second)
+				w.draw(`
+					server m exec=0-1-100
+					server a exec=0-1-100
+					server b <a exec=0-1-100
+					view c1 m=refused a=ok b=ok
+					view c2 m=refused a=ok b=ok`,
+					func(s topology.Snapshot) {
+						a := s.Servers[key("a")].Last
+						a.ReadOnly, a.Uptime = true, time.Second
+					})
+				done := ledger.Step{Name: step, Outcome: ledger.StepDone, StartedAt: now, EndedAt: now, Leader: "c1"}
+				if step != "" {
+					if err := w.Propose(ctx, ledger.RecordSteps{Recovery: r.ID, Steps: []ledger.Step{done}}); err != nil {
+						return err
+					}
+				}
+			}
+			return w.promote(ctx, r)
+		}
+		w.draw(dead)
+		w.suspect()
+		pass(8 * time.Second)
+		claims := w.claims()
+		if len(claims) != 2 || claims[1].RecoveryKind != ledger.Reinstate || claims[1].Old != key("a") {
+			t.Errorf("%q: claims %+v", step, claims)
 		}
 	})
 }

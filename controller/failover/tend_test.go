@@ -30,7 +30,6 @@ func TestTendingGivesWay(t *testing.T) {
 		}
 		_, stop := w.start()
 		defer stop()
-		began := time.Now()
 		pass(3500 * time.Millisecond)
 		noticed := time.Now()
 		w.draw(dead)
@@ -40,10 +39,38 @@ func TestTendingGivesWay(t *testing.T) {
 		if at < 1 || did[at-1].what != "gave way" || !did[at].at.Equal(noticed) {
 			t.Errorf("noticed at %s: %v", noticed, did)
 		}
-		for _, at := range w.effects("strays") {
-			if at.After(began) {
-				t.Errorf("strays were tended beside the deposed, at %s", at)
-			}
+	})
+}
+
+// A deposed master that thaws is fenced though something else takes long on the
+// cluster's servers.
+func TestDeposedAreTendedBesideTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.mover = func(ctx context.Context, _ string) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		loop, stop := w.start()
+		defer stop()
+		pass(500 * time.Millisecond)
+		moved := make(chan error, 1)
+		go func() { moved <- loop.Detach(t.Context(), key("b"), "ann", "a disk") }()
+		pass(500 * time.Millisecond)
+		before := len(w.effects("deposed"))
+		pass(5 * time.Second)
+		if n := len(w.effects("deposed")) - before; n < 20 {
+			t.Errorf("deposed servers were looked for %d times in 5 s", n)
+		}
+		select {
+		case err := <-moved:
+			t.Errorf("it did not take long: %v", err)
+		default:
+		}
+		w.draw(dead)
+		w.suspect()
+		if err := <-moved; err == nil || len(w.claims()) != 1 {
+			t.Errorf("%v, claims %+v", err, w.claims())
 		}
 	})
 }
@@ -112,7 +139,7 @@ func TestFailedFailoverPauses(t *testing.T) {
 		}
 		w.set(func() { w.recover = w.promote })
 		pass(2 * time.Second)
-		if got := w.told(); len(w.claims()) != 2 || w.State().Clusters["shop"].Master != key("a") ||
+		if got := w.reported(); len(w.claims()) != 2 || w.State().Clusters["shop"].Master != key("a") ||
 			!slices.Equal(got, []string{"shop-2", "shop-3"}) {
 			t.Errorf("ended %v, claims %+v", got, w.claims())
 		}

@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"switchyard/controller/failover"
+	"switchyard/controller/hooks"
 	"switchyard/controller/policy"
 	"switchyard/controller/topology"
 	"switchyard/controller/topology/sketch"
+	"switchyard/router/routes"
 	"switchyard/store/ledger"
 )
 
@@ -62,6 +64,21 @@ type world struct {
 	before  func(ledger.Command) error
 	barrier func() error
 	recover func(ctx context.Context, r ledger.Recovery) error
+	// hook is what an operator's command comes to; nil is to have none.
+	hook func(ctx context.Context, m hooks.Moment, f hooks.Facts) (string, error)
+	told []hooks.Facts
+	// mover is what a change of a single server comes to.
+	mover func(ctx context.Context, what string) error
+	// relocate is what moving the replicas of an intermediate master comes to, and
+	// repair what the smaller things do.
+	relocate func(ctx context.Context, r ledger.Recovery) error
+	repair   func(ctx context.Context, what string) error
+	// leases are the database sidecars'; nil for none.
+	leases failover.Leases
+	// unknown are the proxies that do not answer.
+	unknown []string
+	// retention is how long the audit is kept.
+	retention time.Duration
 	// tend is what tending deposed servers comes to.
 	tend func(ctx context.Context) error
 
@@ -77,6 +94,8 @@ type world struct {
 	changed chan struct{}
 	leading chan bool
 	hints   chan failover.Suspicion
+	// higher is the loop's Higher.
+	higher func(ctx context.Context, cluster string, epoch routes.Epoch) error
 }
 
 type proposal struct {
@@ -104,7 +123,7 @@ func emptyWorld(t *testing.T) *world {
 		t: t, leads: true, masters: map[string]topology.Key{}, learned: map[topology.Key]string{},
 		rules: policy.Cluster{
 			Recover: true, Controllers: 3, Proxies: 1, AntiFlap: 10 * time.Minute, RestartGrace: 15 * time.Second,
-			MinStall: 1500 * time.Millisecond, CutOff: policy.CutOffHold, SemiSync: policy.SemiSyncAuto,
+			MinStall: 1500 * time.Millisecond, Partition: policy.PartitionHold, SemiSync: policy.SemiSyncAuto,
 		},
 		changed: make(chan struct{}, 1), leading: make(chan bool, 1), hints: make(chan failover.Suspicion),
 	}
@@ -116,8 +135,8 @@ func emptyWorld(t *testing.T) *world {
 // start runs the loop; the function returned ends it, and is to be called.
 func (w *world) start() (*failover.Loop, func()) {
 	w.leading <- w.IsLeader()
-	loop := failover.New(failover.Config{
-		Self: "c1", Now: time.Now,
+	cfg := failover.Config{
+		Self: "c1", Now: time.Now, Mover: mover{w}, Relocator: relocator{w}, AuditRetention: w.retention,
 		Policy: func(string) policy.Cluster {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -133,7 +152,14 @@ func (w *world) start() (*failover.Loop, func()) {
 			defer w.mu.Unlock()
 			w.held = append(w.held, cluster+" "+code)
 		},
-	}, w, w, w, w, w, w.hints, slog.New(slog.DiscardHandler))
+	}
+	if w.hook != nil {
+		cfg.Hooks = commands{w}
+	}
+	cfg.Leases = w.leases
+	cfg.Higher = w.higher
+	cfg.Unknown = func(string) []string { return w.unknown }
+	loop := failover.New(cfg, w, w, w, w, w, w.hints, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- loop.Run(ctx) }()
@@ -261,13 +287,16 @@ func (w *world) claims() []ledger.ClaimRecovery {
 	return out
 }
 
-// kinds are the kinds of all commands that the loop proposed.
+// kinds are the kinds of all commands that the loop proposed, but those that
+// only tell.
 func (w *world) kinds() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []string
 	for _, p := range w.proposed {
-		out = append(out, p.cmd.Kind())
+		if _, tells := p.cmd.(ledger.AppendAudit); !tells {
+			out = append(out, p.cmd.Kind())
+		}
 	}
 	return out
 }
@@ -304,8 +333,8 @@ func (w *world) servers() map[topology.Key]string {
 	return maps.Clone(w.learned)
 }
 
-// told are the recoveries that were reported for the metrics.
-func (w *world) told() []string {
+// reported are the recoveries that were reported for the metrics.
+func (w *world) reported() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.ended)
@@ -318,152 +347,3 @@ func (w *world) looked() int {
 }
 
 func (w *world) did(what string) { w.trace = append(w.trace, effect{what, time.Now()}) }
-
-// The ledger.
-
-func (w *world) State() ledger.State {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.state
-}
-
-func (w *world) Propose(_ context.Context, cmd ledger.Command) error {
-	w.mu.Lock()
-	before := w.before
-	w.proposed = append(w.proposed, proposal{cmd, time.Now()})
-	w.mu.Unlock()
-	if before != nil {
-		if err := before(cmd); err != nil {
-			return err
-		}
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	next, _, err := ledger.Apply(w.state, cmd)
-	if err != nil {
-		return err
-	}
-	w.state = next
-	w.tell()
-	return nil
-}
-
-func (w *world) ProposeAsync(ctx context.Context, cmd ledger.Command) <-chan error {
-	done := make(chan error, 1)
-	done <- w.Propose(ctx, cmd)
-	return done
-}
-
-func (w *world) VerifyLeader(context.Context) error { return nil }
-
-func (w *world) IsLeader() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.leads
-}
-
-func (w *world) Barrier(context.Context) error {
-	w.mu.Lock()
-	w.did("barrier")
-	barrier := w.barrier
-	w.mu.Unlock()
-	if barrier != nil {
-		return barrier()
-	}
-	return nil
-}
-
-func (w *world) LeaderChanges() (<-chan bool, func()) { return w.leading, func() {} }
-
-func (w *world) Watch() (<-chan struct{}, func()) { return w.changed, func() {} }
-
-// The observer.
-
-func (w *world) Snapshot(cluster string, master topology.Key) topology.Snapshot {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	s := w.memory
-	s.Cluster, s.Master, s.Servers = cluster, master, maps.Clone(s.Servers)
-	s.Views = slices.Clone(s.Views[:1])
-	return s
-}
-
-func (w *world) Look(_ context.Context, keys []topology.Key, _ map[topology.Key]bool) topology.View {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.looks = append(w.looks, time.Now())
-	return only(w.now.Views[0], keys)
-}
-
-func only(v topology.View, keys []topology.Key) topology.View {
-	out := topology.View{Observer: v.Observer, At: v.At, Observations: map[topology.Key]topology.Observation{}}
-	for _, k := range keys {
-		if o, ok := v.Observations[k]; ok {
-			out.Observations[k] = o
-		}
-	}
-	return out
-}
-
-func (w *world) Learn(cluster string, keys ...topology.Key) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, k := range keys {
-		w.learned[k] = cluster
-	}
-}
-
-func (w *world) SetMaster(cluster string, master topology.Key) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.masters[cluster] = master
-}
-
-func (w *world) Pictures() []failover.Picture {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.pictures
-}
-
-// The other controllers.
-
-func (w *world) Ask(_ context.Context, _ string, _ topology.Key, keys []topology.Key) ([]topology.View, []error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var out []topology.View
-	for _, v := range w.now.Views[1:] {
-		out = append(out, only(v, keys))
-	}
-	return out, w.silent
-}
-
-// The hands.
-
-func (w *world) Run(ctx context.Context, id string) (ledger.Recovery, error) {
-	w.mu.Lock()
-	w.did("run " + id)
-	recover, r := w.recover, w.state.Recoveries[id]
-	w.mu.Unlock()
-	err := recover(ctx, r)
-	return w.State().Recoveries[id], err
-}
-
-func (w *world) Deposed(ctx context.Context, c ledger.Cluster) error {
-	w.mu.Lock()
-	if w.did("deposed"); c.Recovery != "" {
-		w.t.Errorf("servers are tended during %s", c.Recovery)
-	}
-	tend := w.tend
-	w.mu.Unlock()
-	if tend != nil {
-		return tend(ctx)
-	}
-	return nil
-}
-
-func (w *world) Strays(context.Context, ledger.Cluster, topology.Snapshot) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.did("strays")
-	return nil
-}

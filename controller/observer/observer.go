@@ -72,6 +72,11 @@ type Config struct {
 	MaxProbes int
 	// MaxServers bounds the servers watched (10000).
 	MaxServers int
+	// Writer tries writes on each master, every WriteInterval (1 s), each for
+	// WriteTimeout (1 s); nil for none.
+	Writer        Writer
+	WriteInterval time.Duration
+	WriteTimeout  time.Duration
 	// OnProbe, if not nil, is told of each probe that ended.
 	OnProbe func(took time.Duration, ok bool)
 }
@@ -88,6 +93,8 @@ func (c Config) withDefaults() Config {
 	set(&c.UrgentTimeout, 500*time.Millisecond)
 	set(&c.SuspectAfter, 400*time.Millisecond)
 	set(&c.StallSuspicion, time.Second)
+	set(&c.WriteInterval, time.Second)
+	set(&c.WriteTimeout, time.Second)
 	if c.MaxProbes <= 0 {
 		c.MaxProbes = 256
 	}
@@ -203,6 +210,9 @@ func (o *Observer) reconcile(ctx context.Context, loops *sync.WaitGroup) {
 			defer stop()
 			o.holdTripwire(wireCtx, s)
 		})
+		if o.cfg.Writer != nil {
+			loops.Go(func() { o.tryWrites(wireCtx, s) })
+		}
 	}
 }
 
@@ -271,17 +281,47 @@ func (o *Observer) SetMaster(cluster string, key topology.Key) {
 	o.changed()
 }
 
+// reprobeEvery is how often a server is probed out of turn at most.
+const reprobeEvery = time.Second
+
+// Reprobe makes servers of a cluster be probed now instead of at their turn, all
+// of them where none is named. What is asked again within a second is not done.
+func (o *Observer) Reprobe(cluster string, keys ...topology.Key) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	named := map[topology.Key]bool{}
+	for _, key := range keys {
+		name, _ := o.namer.Resolve(key)
+		named[name] = true
+	}
+	of, _ := o.assigned()
+	now := o.now()
+	for _, s := range o.servers {
+		if of[s.key] != cluster && s.remembered != cluster || len(keys) > 0 && !named[s.key] {
+			continue
+		}
+		if since := now.Sub(s.urged); since >= 0 && since < reprobeEvery {
+			continue
+		}
+		s.urged = now
+		s.probeNow()
+	}
+}
+
 // kick makes the loops of a cluster's servers probe them now, or again at once
 // where a probe is under way. The lock is held.
 func (o *Observer) kick(cluster string) {
 	of, _ := o.assigned()
 	for _, s := range o.servers {
-		if of[s.key] != cluster && s.remembered != cluster {
-			continue
+		if of[s.key] == cluster || s.remembered == cluster {
+			s.probeNow()
 		}
-		select {
-		case s.kick <- struct{}{}:
-		default: // it is about to be probed
-		}
+	}
+}
+
+func (s *server) probeNow() {
+	select {
+	case s.kick <- struct{}{}:
+	default: // it is about to be probed
 	}
 }

@@ -29,6 +29,13 @@ type ClusterPicture struct {
 	Servers []topology.Key
 	// Roots are those among them that could be its master.
 	Roots []Root
+	// Ring are those that replicate from one another in a circle, in order: each
+	// replicates from the one after it, and the last from the first. Two are
+	// co-masters. Where there are several circles, they follow one another.
+	Ring []topology.Key
+	// RingWritable are those of the ring that answered the last attempt and then
+	// took writes.
+	RingWritable []topology.Key
 	// UUIDs has the @@server_uuid of each server that has one.
 	UUIDs map[topology.Key]string
 }
@@ -61,7 +68,7 @@ func (o *Observer) Snapshot(cluster string, master topology.Key) topology.Snapsh
 		}
 		snapshot.Servers[s.key] = o.picture(s)
 		if !s.seen.Begun.IsZero() {
-			view.Observations[s.key] = s.observation()
+			view.Observations[s.key] = s.observation(now)
 		}
 	}
 	if _, known := snapshot.Servers[master]; !known && !master.IsZero() {
@@ -156,9 +163,45 @@ func (o *Observer) Clusters() []ClusterPicture {
 	}
 	out := make([]ClusterPicture, 0, len(found))
 	for _, name := range slices.Sorted(maps.Keys(found)) {
-		out = append(out, *found[name])
+		c := found[name]
+		c.Ring = o.ring(c.Servers)
+		for _, key := range c.Ring {
+			if o.servers[key].writable() {
+				c.RingWritable = append(c.RingWritable, key)
+			}
+		}
+		out = append(out, *c)
 	}
 	return out
+}
+
+// ring returns the circles among servers. Each server has one source at most, so
+// whoever follows the sources ends at a root, or goes in a circle.
+func (o *Observer) ring(servers []topology.Key) []topology.Key {
+	var ring []topology.Key
+	done := map[topology.Key]bool{}
+	for _, start := range servers {
+		var path []topology.Key
+		key := start
+		for !key.IsZero() && !done[key] {
+			done[key] = true
+			path = append(path, key)
+			s := o.servers[key]
+			if s == nil {
+				break
+			}
+			key = o.picture(s).Source
+		}
+		if n := slices.Index(path, key); n >= 0 {
+			ring = append(ring, path[n:]...)
+		}
+	}
+	return ring
+}
+
+// writable reports whether s answered the last attempt, and then took writes.
+func (s *server) writable() bool {
+	return s.seen.Reach == topology.ReachOK && s.last != nil && !s.last.ReadOnly && !s.last.SuperReadOnly
 }
 
 func (o *Observer) rootOf(s *server) (Root, bool) {
@@ -166,7 +209,7 @@ func (o *Observer) rootOf(s *server) (Root, bool) {
 		return Root{}, false
 	}
 	root := Root{Key: s.key, Reachable: s.seen.Reach == topology.ReachOK}
-	root.Writable = root.Reachable && !s.last.ReadOnly && !s.last.SuperReadOnly
+	root.Writable = s.writable()
 	if s.last.Replication != nil {
 		root.Source = s.last.Replication.Source
 	}
@@ -182,7 +225,7 @@ func (o *Observer) Instances() []InstancePicture {
 	out := make([]InstancePicture, 0, len(o.servers))
 	for _, key := range o.keys() {
 		s := o.servers[key]
-		p := InstancePicture{Server: o.picture(s), Cluster: of[key], Seen: s.observation()}
+		p := InstancePicture{Server: o.picture(s), Cluster: of[key], Seen: s.observation(now)}
 		if s.last != nil {
 			p.Age = max(0, now.Sub(s.lastSeen))
 		}
@@ -229,6 +272,9 @@ func (s *server) problems(replicas []string, now time.Time) []string {
 	}
 	if s.masterOf != "" && s.unarmed.why != "" && now.Sub(s.unarmed.since) > unarmedLimit {
 		out = append(out, fmt.Sprintf("%s: no tripwire on this master: %s", s.key, s.unarmed.why))
+	}
+	if s.masterOf != "" && s.writing.why != "" && s.seen.Reach == topology.ReachOK && s.last != nil && !s.last.ReadOnly {
+		out = append(out, fmt.Sprintf("%s: no write can be tried on this master: %s", s.key, s.writing.why))
 	}
 	return out
 }

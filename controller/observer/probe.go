@@ -140,11 +140,14 @@ func (o *Observer) remember(s *server, a attempt, suspect bool) topology.Observa
 		s = owner
 	}
 	if i := a.seen.Instance; i != nil {
-		a.seen.Stalled = s.still.sample(a.turn, a.seen.Begun, a.seen.Ended, i.Replication, 5*o.cfg.ProbeInterval)
+		a.seen.Stalled = s.still.receives(a, 5*o.cfg.ProbeInterval)
+		if still := s.wrote.writes(a, 5*o.cfg.ProbeInterval); s.masterOf != "" || i.Replication == nil {
+			a.seen.Still = still
+		}
 	}
 	a.seen.Key = s.key
 	if a.turn < s.turn {
-		a.seen.Tripwire = s.trip
+		a.seen.Tripwire, a.seen.Write = s.trip, s.written(o.now())
 		return a.seen // a newer attempt was quicker
 	}
 	s.turn = a.turn
@@ -152,7 +155,7 @@ func (o *Observer) remember(s *server, a attempt, suspect bool) topology.Observa
 	if suspect {
 		o.judge(s)
 	}
-	return s.observation()
+	return s.observation(o.now())
 }
 
 func (o *Observer) store(s *server, seen topology.Observation) {

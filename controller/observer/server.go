@@ -36,6 +36,10 @@ type server struct {
 	// failures counts attempts since the last one that succeeded.
 	failures int
 	still    stillness
+	// wrote is the same for its own binary log.
+	wrote stillness
+	// urged is when it was last probed out of turn because somebody asked.
+	urged time.Time
 	// troubled is true while its receiver does not receive.
 	troubled bool
 
@@ -44,6 +48,9 @@ type server struct {
 	trip    topology.TripEnd
 	armed   time.Time
 	unarmed unarmed
+	writing writing
+	// ended is when its sidecar said that it was shut down in order; zero for never.
+	ended topology.TripEnd
 }
 
 // unarmed is why a tripwire could not be armed lately, and since when it is
@@ -60,7 +67,7 @@ func newServer(key topology.Key) *server {
 
 // depose forgets what only a master has.
 func (s *server) depose() {
-	s.masterOf, s.trip, s.unarmed = "", topology.TripEnd{}, unarmed{}
+	s.masterOf, s.trip, s.unarmed, s.writing, s.ended = "", topology.TripEnd{}, unarmed{}, writing{}, topology.TripEnd{}
 }
 
 // same reports whether two pictures are of one server, though its names may
@@ -72,11 +79,17 @@ func same(a, b *topology.Instance) bool {
 	return a.ServerID == b.ServerID && a.Hostname == b.Hostname
 }
 
-// observation is what was last seen, with the present state of the tripwire.
-func (s *server) observation() topology.Observation {
+// observation is what was last seen, with the present state of the tripwire and
+// of the writes that are tried.
+func (s *server) observation(now time.Time) topology.Observation {
 	out := s.seen
 	out.Key = s.key
 	out.Tripwire = s.trip
+	// A server that shuts down lets go of its connections before its process ends.
+	if !s.ended.At.IsZero() && s.trip.At.Before(s.ended.At.Add(endSlack)) {
+		out.Tripwire = s.ended
+	}
+	out.Write = s.written(now)
 	return out
 }
 
@@ -141,7 +154,8 @@ func (o *Observer) merge(from, into *server) {
 	o.changed()
 }
 
-// stillness measures for how long a replica's receiver has taken nothing.
+// stillness measures for how long a replica's receiver has taken nothing, or a
+// master has written nothing.
 type stillness struct {
 	known bool
 	mark  mark
@@ -151,7 +165,8 @@ type stillness struct {
 	moved, sampled time.Time
 }
 
-// mark is all that moves while a receiver receives.
+// mark is all that moves while a receiver receives; of a master's binary log,
+// only its end.
 type mark struct {
 	source                topology.Key
 	heartbeat, receivedTo string
@@ -163,20 +178,38 @@ func (m mark) equal(o mark) bool {
 		m.received.Equal(o.received)
 }
 
+// receives samples what moves while a replica's receiver receives.
+func (s *stillness) receives(a attempt, gap time.Duration) time.Duration {
+	r := a.seen.Instance.Replication
+	if r == nil || r.IO != topology.ThreadRunning {
+		s.reset(a.turn)
+		return 0
+	}
+	m := mark{source: r.Source, heartbeat: r.Heartbeat, receivedTo: r.ReceivedTo, received: r.Received}
+	return s.sample(a.turn, a.seen.Begun, a.seen.Ended, m, gap)
+}
+
+// writes samples where a server's own binary log ends.
+func (s *stillness) writes(a attempt, gap time.Duration) time.Duration {
+	position := a.seen.Instance.BinlogPosition
+	if position == "" {
+		s.reset(a.turn)
+		return 0
+	}
+	return s.sample(a.turn, a.seen.Begun, a.seen.Ended, mark{receivedTo: position}, gap)
+}
+
+func (s *stillness) reset(turn uint64) {
+	if turn > s.turn {
+		*s = stillness{turn: turn}
+	}
+}
+
 // sample takes one more reading and returns for how long there was no
 // movement. Readings that are more than gap apart, or go back in time, tell
 // nothing about what was between them, so they begin anew; thus a clock that
 // jumps makes nothing look still.
-func (s *stillness) sample(
-	turn uint64, begun, ended time.Time, r *topology.Replication, gap time.Duration,
-) time.Duration {
-	if r == nil || r.IO != topology.ThreadRunning {
-		if turn > s.turn {
-			*s = stillness{turn: turn}
-		}
-		return 0
-	}
-	m := mark{source: r.Source, heartbeat: r.Heartbeat, receivedTo: r.ReceivedTo, received: r.Received}
+func (s *stillness) sample(turn uint64, begun, ended time.Time, m mark, gap time.Duration) time.Duration {
 	if turn < s.turn { // an older attempt that took longer: it changes nothing
 		if s.known && m.equal(s.mark) {
 			return max(0, begun.Sub(s.moved))

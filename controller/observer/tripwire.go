@@ -129,3 +129,23 @@ func (o *Observer) waitToArm(ctx context.Context, s *server, pause time.Duration
 	case <-timer.C:
 	}
 }
+
+// endSlack is how much later than a shutdown the end of a tripwire may be noticed
+// that it has caused.
+const endSlack = time.Second
+
+// Ended is told by the sidecar beside a server that its process is gone; orderly
+// is set where it was shut down. It is a hint, and a reason to look.
+func (o *Observer) Ended(key topology.Key, orderly bool, why string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.servers[key]
+	if s == nil || s.masterOf == "" {
+		return
+	}
+	s.ended = topology.TripEnd{}
+	if orderly {
+		s.ended = topology.TripEnd{Kind: topology.TripOrderly, At: o.now(), Error: "its sidecar: " + why}
+	}
+	o.suspect(s, "its sidecar says: "+why)
+}

@@ -25,6 +25,10 @@ const (
 	StopReceiving Name = "stop-receiving"
 	// WaitApplied waits until the winner has applied all that it received.
 	WaitApplied Name = "wait-applied"
+	// Converge has the winner take what it lacks from the server that has it.
+	Converge Name = "converge"
+	// Salvage has the winner take what only the crashed old master's binary log has.
+	Salvage Name = "salvage"
 	// CatchUp waits until the winner has applied all that the old master wrote.
 	CatchUp Name = "catch-up"
 	// Acknowledgers repoints as many replicas as a commit on the winner waits for.
@@ -39,6 +43,14 @@ const (
 	Publish Name = "publish"
 	// Repoint makes the other servers replicate from the winner.
 	Repoint Name = "repoint"
+	// DetachLost detaches the servers that cannot follow the winner, and puts
+	// them in downtime.
+	DetachLost Name = "detach-lost"
+	// ChooseSource finds, for each replica of a dead intermediate master, the
+	// server that it is to replicate from.
+	ChooseSource Name = "choose-source"
+	// Relocate points each of them to that server, or to the next best.
+	Relocate Name = "relocate"
 	// Verify looks once more at what the recovery promised.
 	Verify Name = "verify"
 )
@@ -70,8 +82,11 @@ func stagesOf(p Plan) [][]Name {
 // cluster's master, so that only the telling is left.
 func Build(kind ledger.Kind, undoing, announced bool) Plan {
 	var head []Stage
-	tail := []Stage{{Route, Publish, Repoint}, {Verify}}
+	tail := []Stage{{Route, Publish, Repoint}, {Verify}, {DetachLost}}
 	switch {
+	case kind == ledger.Relocate:
+		// The master stays as it is, and with it epoch and routes.
+		return Plan{Stages: []Stage{{ChooseSource}, {Relocate}, {Verify}}}
 	case announced:
 		return Plan{Stages: tail}
 	case undoing || kind == ledger.Reinstate:
@@ -82,7 +97,7 @@ func Build(kind ledger.Kind, undoing, announced bool) Plan {
 	default:
 		// The fence comes after the proxies: ending a client's connection can make
 		// a commit visible that waits for its acknowledgement.
-		head = []Stage{{Withdraw, StopReceiving}, {Fence}, {Pick}, {WaitApplied}, {Acknowledgers}, {Promote}}
+		head = []Stage{{Withdraw, StopReceiving}, {Fence}, {Pick}, {Converge}, {Salvage}, {WaitApplied}, {Acknowledgers}, {Promote}}
 	}
 	return Plan{Stages: slices.Concat(head, []Stage{{Announce}}, tail)}
 }
@@ -92,9 +107,9 @@ func (n Name) Phase() string {
 	switch n {
 	case Withdraw, Fence, Demote, StopReceiving:
 		return "withdraw"
-	case Pick:
+	case Pick, ChooseSource:
 		return "pick"
-	case WaitApplied, CatchUp:
+	case Converge, Salvage, WaitApplied, CatchUp:
 		return "apply"
 	case Acknowledgers, Promote:
 		return "promote"

@@ -43,6 +43,13 @@ func TestOrderThatSafetyNeeds(t *testing.T) {
 		}
 	}
 	failover := plan.Build(ledger.Failover, false, false).Steps()
+	for _, order := range [][2]plan.Name{
+		{plan.Pick, plan.Converge}, {plan.Converge, plan.Salvage}, {plan.Salvage, plan.WaitApplied}, {plan.WaitApplied, plan.Promote},
+	} {
+		if i, j := slices.Index(failover, order[0]), slices.Index(failover, order[1]); i < 0 || i >= j {
+			t.Errorf("%s must come before %s: %v", order[0], order[1], failover)
+		}
+	}
 	if slices.Index(failover, plan.StopReceiving) > slices.Index(failover, plan.Pick) {
 		t.Errorf("a winner is picked before what was received is final: %v", failover)
 	}
@@ -57,8 +64,20 @@ func TestAnnouncedOnlyTells(t *testing.T) {
 	}
 }
 
+// A relocation tells nobody: the master stays as it is.
+func TestRelocationMovesNoMaster(t *testing.T) {
+	for _, announced := range []bool{false, true} {
+		got := plan.Build(ledger.Relocate, false, announced).Steps()
+		if want := []plan.Name{plan.ChooseSource, plan.Relocate, plan.Verify}; !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+}
+
 func TestEveryStepHasAPhase(t *testing.T) {
-	for name, p := range all() {
+	plans := all()
+	plans["relocation"] = plan.Build(ledger.Relocate, false, false)
+	for name, p := range plans {
 		for _, s := range p.Steps() {
 			if s.Phase() == "" {
 				t.Errorf("%s: %s has no phase", name, s)

@@ -54,14 +54,13 @@ func (p *Publisher) audit(ctx context.Context, t *target) {
 			continue
 		}
 		group.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)
-			defer cancel()
 			if keeps {
 				p.keep(ctx, t, table)
 			}
 			// The leader records what its pushes have brought, also where another
 			// controller does the audits.
 			p.confirm(ctx, t, table)
+			p.notify(ctx, t, table)
 			return nil
 		})
 	}
@@ -77,9 +76,12 @@ func (p *Publisher) verified(ctx context.Context) bool {
 
 // keep makes the directory hold one cluster's record.
 func (p *Publisher) keep(ctx context.Context, t *target, table routes.Table) {
+	ctx, cancel := context.WithTimeout(ctx, p.config.AuditTimeout)
+	defer cancel()
 	before, _ := t.look(table.Cluster)
 	found, err := p.hosts.find(ctx, table.Writer.Host)
-	record := routes.Record{Cluster: table.Cluster, Epoch: table.Epoch, Master: *table.Writer, IPv4: found.v4, IPv6: found.v6}
+	record := routes.Record{Cluster: table.Cluster, Epoch: table.Epoch, Revision: table.Revision, Master: *table.Writer,
+		IPv4: found.v4, IPv6: found.v6}
 	if err != nil && found == (addresses{}) || t.disputed(record) {
 		record = adopt(ctx, t, record)
 	}
@@ -95,7 +97,7 @@ func (p *Publisher) keep(ctx context.Context, t *target, table routes.Table) {
 // adopt takes over the addresses that the directory holds for the same master:
 // better theirs than none, and better than a quarrel.
 func adopt(ctx context.Context, t *target, record routes.Record) routes.Record {
-	held, err := t.directory.Read(ctx, record.Cluster)
+	held, err := t.directory.Inspect(ctx, record.Cluster)
 	if err != nil || held.Epoch != record.Epoch || held.Master != record.Master {
 		return record // If the directory cannot be read, Publish says so.
 	}
@@ -122,6 +124,8 @@ func (p *Publisher) confirm(ctx context.Context, t *target, table routes.Table) 
 	if !t.unrecorded(table) {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)
+	defer cancel()
 	if err := p.ledger.Confirm(ctx, t.directory.Datacenter(), table); err != nil {
 		p.log.Debug("A directory's confirmation is not in the ledger yet.", "datacenter", t.directory.Datacenter(),
 			"cluster", table.Cluster, "error", err)
@@ -141,6 +145,7 @@ func (p *Publisher) tell(t *target, before TargetStatus, record routes.Record, r
 	switch {
 	case alarms == alarmAfter:
 		log.Error("A directory holds a higher epoch than the ledger; nothing is written to it.", "held", after.Epoch)
+		t.alarm(record.Cluster)
 	case !after.Reachable && (before.Reachable || before.LastError == ""):
 		log.Warn("A directory cannot be kept; it is tried again.", "error", after.LastError)
 	case result == repaired:

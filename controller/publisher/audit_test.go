@@ -96,7 +96,7 @@ func TestALaggingViewIsNoAlarm(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer audit(t, p)()
-		time.Sleep(10 * time.Second)
+		time.Sleep(11 * time.Second) // No audit begins at that moment.
 		if ledger.asked.Load() < 4 {
 			t.Fatalf("the ledger was asked %d times", ledger.asked.Load())
 		}
@@ -117,7 +117,7 @@ func TestAddressesAreLeftWhenTheResolverFails(t *testing.T) {
 			return resolves(ctx, network, host)
 		}
 		dc1 := newShelf("dc1")
-		full := routes.Record{Cluster: "shop", Epoch: table(5, "").Epoch, Master: routes.Server{Host: "db1", Port: 3306},
+		full := routes.Record{Cluster: "shop", Epoch: table(5, "").Epoch, Revision: 2, Master: routes.Server{Host: "db1", Port: 3306},
 			IPv4: "10.0.0.1", IPv6: "fd00::1"}
 		dc1.held["shop"] = full
 		ledger := &book{tables: []routes.Table{table(5, "db1")}}

@@ -4,6 +4,7 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -18,12 +19,13 @@ import (
 // Directory is the key-value store of one datacenter.
 type Directory interface {
 	Datacenter() string
-	// Publish makes the directory hold the record, and reports whether it had to
-	// be changed. It returns a *routes.HigherEpochError, and changes nothing,
-	// where the directory holds a higher epoch.
-	Publish(ctx context.Context, record routes.Record) (changed bool, err error)
-	// Read returns what the directory holds of a cluster; a zero epoch for none.
-	Read(ctx context.Context, cluster string) (routes.Record, error)
+	// Publish makes the directory hold the record, and returns what it held
+	// before; nil where nothing had to be changed. It returns a
+	// *routes.HigherEpochError, and changes nothing, where the directory holds a
+	// higher epoch.
+	Publish(ctx context.Context, record routes.Record) (was *routes.Holding, err error)
+	// Inspect returns what the directory holds of a cluster.
+	Inspect(ctx context.Context, cluster string) (routes.Holding, error)
 }
 
 // Ledger is what the publisher follows and reports to.
@@ -34,6 +36,8 @@ type Ledger interface {
 	Leads(ctx context.Context) error
 	// Confirm records that the datacenter's directory holds the table.
 	Confirm(ctx context.Context, datacenter string, table routes.Table) error
+	// Notice writes into the audit what somebody else did to a directory.
+	Notice(ctx context.Context, n Notice) error
 }
 
 // Lookup finds the addresses of a host; net.Resolver.LookupNetIP is one.
@@ -50,6 +54,9 @@ type Config struct {
 	Interval time.Duration
 	// Timeout bounds each call; 0 for 1 s.
 	Timeout time.Duration
+	// AuditTimeout bounds the calls of an audit, for which nobody waits: a directory
+	// that is slower than Timeout is kept all the same; 0 for Timeout.
+	AuditTimeout time.Duration
 	// LookupTimeout bounds the search for a host's addresses, without which the
 	// record goes out when it ends; 0 for 100 ms.
 	LookupTimeout time.Duration
@@ -68,6 +75,7 @@ func (c Config) withDefaults() (Config, error) {
 	}{
 		{"interval", &c.Interval, 2 * time.Second},
 		{"timeout", &c.Timeout, time.Second},
+		{"audit timeout", &c.AuditTimeout, cmp.Or(c.Timeout, time.Second)},
 		{"lookup timeout", &c.LookupTimeout, 100 * time.Millisecond},
 	} {
 		if *field.value < 0 {
@@ -164,7 +172,8 @@ func (p *Publisher) leads(ctx context.Context) error {
 // record is what consumers are to read of a table that has a writer.
 func (p *Publisher) record(ctx context.Context, table routes.Table) routes.Record {
 	found, _ := p.hosts.find(ctx, table.Writer.Host)
-	return routes.Record{Cluster: table.Cluster, Epoch: table.Epoch, Master: *table.Writer, IPv4: found.v4, IPv6: found.v6}
+	return routes.Record{Cluster: table.Cluster, Epoch: table.Epoch, Revision: table.Revision, Master: *table.Writer,
+		IPv4: found.v4, IPv6: found.v6}
 }
 
 // Status returns what is known of each directory and cluster that this

@@ -24,6 +24,7 @@ type shelf struct {
 	mu     sync.Mutex
 	held   map[string]routes.Record
 	hangs  bool
+	slow   time.Duration
 	calls  int
 	writes int
 }
@@ -34,31 +35,46 @@ func newShelf(datacenter string) *shelf {
 
 func (s *shelf) Datacenter() string { return s.datacenter }
 
-func (s *shelf) Publish(ctx context.Context, record routes.Record) (bool, error) {
+func (s *shelf) Publish(ctx context.Context, record routes.Record) (*routes.Holding, error) {
 	s.mu.Lock()
 	s.calls++
 	if s.hangs {
 		s.mu.Unlock()
 		<-ctx.Done()
-		return false, ctx.Err()
+		return nil, ctx.Err()
+	}
+	if s.slow > 0 {
+		s.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(s.slow):
+		}
+		s.mu.Lock()
 	}
 	defer s.mu.Unlock()
 	held := s.held[record.Cluster]
 	if held.Epoch.Compare(record.Epoch) > 0 {
-		return false, &routes.HigherEpochError{Cluster: record.Cluster, Held: held.Epoch, Offered: record.Epoch}
+		return nil, &routes.HigherEpochError{Cluster: record.Cluster, Held: held.Epoch, Offered: record.Epoch}
 	}
 	if held == record {
-		return false, nil
+		return nil, nil
 	}
 	s.held[record.Cluster] = record
 	s.writes++
-	return true, nil
+	return &routes.Holding{Record: held}, nil
 }
 
-func (s *shelf) Read(_ context.Context, cluster string) (routes.Record, error) {
+func (s *shelf) Inspect(ctx context.Context, cluster string) (routes.Holding, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.held[cluster], nil
+	if s.hangs {
+		s.mu.Unlock()
+		<-ctx.Done()
+		s.mu.Lock()
+		return routes.Holding{}, ctx.Err()
+	}
+	return routes.Holding{Record: s.held[cluster]}, nil
 }
 
 func (s *shelf) set(change func(*shelf)) {
@@ -86,6 +102,7 @@ type book struct {
 	leads     error
 	refuses   error
 	confirmed []string
+	notices   []publisher.Notice
 }
 
 func (b *book) Tables() []routes.Table {
@@ -108,6 +125,22 @@ func (b *book) Confirm(_ context.Context, datacenter string, table routes.Table)
 	}
 	b.confirmed = append(b.confirmed, fmt.Sprintf("%s %s %s/%d", datacenter, table.Cluster, table.Epoch, table.Revision))
 	return nil
+}
+
+func (b *book) Notice(_ context.Context, n publisher.Notice) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.refuses != nil {
+		return b.refuses
+	}
+	b.notices = append(b.notices, n)
+	return nil
+}
+
+func (b *book) noticed() []publisher.Notice {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.notices)
 }
 
 func (b *book) set(change func(*book)) {
@@ -203,7 +236,7 @@ func TestPushReachesAllAtOnce(t *testing.T) {
 		if receipts[0].Took != 0 || receipts[0].Receiver != "dc1" {
 			t.Errorf("receipt %+v: the others held it up", receipts[0])
 		}
-		wantRecord := routes.Record{Cluster: "shop", Epoch: table(5, "").Epoch, Master: routes.Server{Host: "db1", Port: 3306},
+		wantRecord := routes.Record{Cluster: "shop", Epoch: table(5, "").Epoch, Revision: 2, Master: routes.Server{Host: "db1", Port: 3306},
 			IPv4: "10.0.0.1", IPv6: "fd00::1"}
 		if got := dc1.get("shop"); got != wantRecord {
 			t.Errorf("published %+v, want %+v", got, wantRecord)
@@ -327,3 +360,23 @@ func TestHungDirectoryHoldsUpNobodyAndIsCaughtUp(t *testing.T) {
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// Whether any directory knows a later epoch is certain only if all were read.
+func TestWhoKnowsAHigherEpoch(t *testing.T) {
+	east, west := newShelf("east"), newShelf("west")
+	p := newPublisher(t, publisher.Config{Datacenter: "east", Timeout: 50 * time.Millisecond}, &book{}, east, west)
+	ask := func() error { return p.Higher(t.Context(), "shop", table(2, "").Epoch) }
+	east.held["shop"] = routes.Record{Cluster: "shop", Epoch: table(2, "").Epoch}
+	if err := ask(); err != nil {
+		t.Errorf("nobody knows a higher one: %v", err)
+	}
+	west.set(func(s *shelf) { s.held["shop"] = routes.Record{Cluster: "shop", Epoch: table(3, "").Epoch} })
+	var higher *routes.HigherEpochError
+	if err := ask(); !errors.As(err, &higher) || higher.Held != table(3, "").Epoch || !strings.Contains(err.Error(), "west") {
+		t.Errorf("west knows one: %v", err)
+	}
+	west.set(func(s *shelf) { s.hangs = true })
+	if err := ask(); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("west does not answer: %v", err)
+	}
+}

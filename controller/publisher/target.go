@@ -40,6 +40,10 @@ type entry struct {
 	disputes, alarms int
 	// recorded is the newest table whose confirmation is in the ledger.
 	recorded routes.Table
+	// notice is what the audit is to be told, if its Times are not 0, and noticed
+	// when it was told something.
+	notice  Notice
+	noticed time.Time
 }
 
 // target is one datacenter's directory, and what is known of it.
@@ -84,7 +88,7 @@ const (
 
 // publish brings the record into the directory, and notes what came of it.
 func (t *target) publish(ctx context.Context, record routes.Record) (outcome, error) {
-	changed, err := t.directory.Publish(ctx, record)
+	was, err := t.directory.Publish(ctx, record)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.entry(record.Cluster)
@@ -97,11 +101,12 @@ func (t *target) publish(ctx context.Context, record routes.Record) (outcome, er
 	}
 	result := unchanged
 	switch {
-	case changed && e.confirmed == record:
+	case was != nil && e.changed(*was, record):
 		result = repaired
 		e.status.Repairs++
 		e.disputes++
-	case changed:
+		e.found(was.String(), false)
+	case was != nil:
 		result = brought
 	}
 	// A push may have brought a higher epoch while this one was under way.
@@ -114,6 +119,19 @@ func (t *target) publish(ctx context.Context, record routes.Record) (outcome, er
 	return result, nil
 }
 
+// changed reports whether what was found in place of a record is the work of
+// somebody else than a controller.
+func (e *entry) changed(was routes.Holding, record routes.Record) bool {
+	if e.confirmed.Epoch != record.Epoch {
+		// An epoch has one master, also if this process has never looked before.
+		return was.Epoch == record.Epoch && was.Master != record.Master
+	}
+	// A later revision of the epoch says nothing else here, and is not written.
+	left := e.confirmed
+	left.Revision, was.Revision = 0, 0
+	return len(was.Faults) > 0 || was.Record != left
+}
+
 // fail notes why the directory does not hold the record.
 func (e *entry) fail(err error) {
 	e.status.LastError = err.Error()
@@ -124,6 +142,14 @@ func (e *entry) fail(err error) {
 		return
 	}
 	e.status.Reachable = false
+}
+
+// alarm has the audit told of a higher epoch.
+func (t *target) alarm(cluster string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entry(cluster)
+	e.found("epoch "+e.status.Epoch.String(), true)
 }
 
 // excuse takes back an alarm: it was this controller's view of the ledger that

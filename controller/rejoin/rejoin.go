@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"switchyard/controller/executor"
+	"switchyard/controller/plan"
 	"switchyard/controller/topology"
 	"switchyard/store/ledger"
 )
@@ -130,20 +131,28 @@ func (r *Rejoiner) Deposed(ctx context.Context, c ledger.Cluster) error {
 }
 
 // Strays repoints members whose source is a server that was deposed, and those
-// that the last recovery lost.
+// that the last recovery lost, and ends the downtime of those that were lost once
+// they follow the master again. It also puts the master's semi-sync right, where a
+// recovery had to do with fewer acknowledgements than are wanted. Who was detached,
+// or is in somebody's downtime, is left alone.
 func (r *Rejoiner) Strays(ctx context.Context, c ledger.Cluster, snap topology.Snapshot) error {
 	state := r.ledger.State()
 	deposed, members := Wanted(state, c)
 	lost := lostBy(state, c)
-	var all []error
+	all := []error{r.restoreSemiSync(ctx, c, snap)}
 	for _, k := range members {
 		srv := snap.Servers[k]
 		o, ok := snap.Sight(k)
-		if !ok || o.Instance == nil || srv.Last == nil {
+		if !ok || o.Instance == nil || srv.Last == nil || r.waits(state, k) {
+			continue
+		}
+		inDowntime := state.Downtimes[k].Reason == ledger.LostInRecovery
+		if inDowntime && srv.Source == c.Master && runs(o.Instance.Replication) {
+			all = append(all, r.found(ctx, c, k))
 			continue
 		}
 		stray := o.Instance.Replication != nil && srv.Source != c.Master &&
-			(slices.Contains(deposed, srv.Source) || slices.Contains(lost, k))
+			(slices.Contains(deposed, srv.Source) || slices.Contains(lost, k) || inDowntime)
 		if stray {
 			all = append(all, r.note(k, r.tend(ctx, c, k, o.Instance)))
 		}
@@ -151,15 +160,38 @@ func (r *Rejoiner) Strays(ctx context.Context, c ledger.Cluster, snap topology.S
 	return errors.Join(all...)
 }
 
-// tend fences one server, and rejoins it if it holds nothing extra.
+// waits reports whether a server is to be left where it is: somebody detached it,
+// or has it in downtime for a reason of his own.
+func (r *Rejoiner) waits(s ledger.State, k topology.Key) bool {
+	d, ok := s.Downtimes[k]
+	given := ok && d.Active(r.cfg.Now()) && d.Reason != ledger.LostInRecovery
+	return given || !s.Servers[k].DetachedFrom.IsZero()
+}
+
+func runs(i *topology.Replication) bool {
+	return i != nil && i.IO == topology.ThreadRunning && i.SQL == topology.ThreadRunning
+}
+
+// found ends the downtime of a server that was lost and follows the master again.
+func (r *Rejoiner) found(ctx context.Context, c ledger.Cluster, k topology.Key) error {
+	r.log.Info("a lost server follows the master again", "cluster", c.Name, "instance", k.String())
+	return r.ledger.Propose(ctx, ledger.EndDowntime{
+		Server: k, By: executor.Owner, Reason: "it follows the master again", At: r.cfg.Now(),
+	})
+}
+
+// tend fences one server, and rejoins it if it holds nothing extra. One that is to
+// be left alone is fenced all the same where it may be writable.
 func (r *Rejoiner) tend(ctx context.Context, c ledger.Cluster, k topology.Key, i *topology.Instance) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	standing := r.ledger.State().Servers[k].Standing
-	if standing == ledger.Quarantined && closed(i) && !r.cured(ctx, c, i) {
+	state := r.ledger.State()
+	standing, waits := state.Servers[k].Standing, r.waits(state, k)
+	if closed(i) && (waits || standing == ledger.Quarantined && !r.cured(ctx, c, i)) {
 		return nil
 	}
-	if err := r.ledger.VerifyLeader(ctx); err != nil {
+	lead := func(ctx context.Context) error { return executor.LeadAt(ctx, r.ledger, c.Name, c.Epoch) }
+	if err := lead(ctx); err != nil {
 		return fmt.Errorf("rejoin %s: %w", k, err)
 	}
 	session, err := r.hands.Open(ctx, r.cfg.Address(k))
@@ -167,6 +199,7 @@ func (r *Rejoiner) tend(ctx context.Context, c ledger.Cluster, k topology.Key, i
 		return fmt.Errorf("rejoin %s: %w", k, err)
 	}
 	defer func() { _ = session.Close() }()
+	session = executor.Guard(session, lead)
 	if !i.ReadOnly {
 		r.log.Warn("a deposed master is writable: fencing it", "cluster", c.Name, "instance", k.String())
 	}
@@ -176,6 +209,9 @@ func (r *Rejoiner) tend(ctx context.Context, c ledger.Cluster, k topology.Key, i
 		if err := executor.Fence(ctx, session); err != nil {
 			return fmt.Errorf("fence %s, which was deposed: %w", k, err)
 		}
+	}
+	if waits {
+		return nil
 	}
 	return r.compare(ctx, c, k, session)
 }
@@ -204,6 +240,9 @@ func (r *Rejoiner) compare(ctx context.Context, c ledger.Cluster, k topology.Key
 	if mine == nil || theirs == nil {
 		return nil
 	}
+	if err := executor.LeadAt(ctx, r.ledger, c.Name, c.Epoch); err != nil {
+		return fmt.Errorf("rejoin %s: %w", k, err)
+	}
 	if extra := mine.Executed.Subtract(theirs.Executed); !extra.IsEmpty() {
 		r.log.Warn("quarantined: it holds transactions that the cluster lacks",
 			"cluster", c.Name, "instance", k.String(), "extra", extra.String())
@@ -211,10 +250,10 @@ func (r *Rejoiner) compare(ctx context.Context, c ledger.Cluster, k topology.Key
 			Server: k, Standing: ledger.Quarantined, Extra: listed(extra.String()), At: r.cfg.Now(),
 		})
 	}
-	if err := r.ledger.VerifyLeader(ctx); err != nil {
-		return fmt.Errorf("rejoin %s: %w", k, err)
-	}
-	if r.cfg.SemiSync(c.Name) {
+	// Where the master has to do without for now, because nobody acknowledges, this
+	// is how somebody comes to.
+	_, owed := executor.Owed(r.ledger.State(), c.Name)
+	if r.cfg.SemiSync(c.Name) || owed > 0 {
 		if err := s.SetSemiSync(ctx, executor.SemiSync{Replica: true}); err != nil {
 			return fmt.Errorf("rejoin %s: %w", k, err)
 		}
@@ -222,6 +261,9 @@ func (r *Rejoiner) compare(ctx context.Context, c ledger.Cluster, k topology.Key
 	if err := s.Repoint(ctx, c.Master, theirs.Executed); err != nil {
 		return fmt.Errorf("rejoin %s: %w", k, err)
 	}
+	// It acknowledges from now on: a failover that begins before its next probe
+	// must know that it replicates.
+	r.looker.Look(ctx, []topology.Key{k}, nil)
 	r.log.Info("rejoined as a replica", "cluster", c.Name, "instance", k.String(), "master", c.Master.String())
 	if r.ledger.State().Servers[k].Standing == ledger.Member {
 		return nil
@@ -240,12 +282,18 @@ func listed(extra string) string {
 }
 
 // lostBy are the servers that the cluster's newest recovery could not bring to
-// its new master.
+// its new master. Where that recovery has dealt with them, their downtime says
+// for how long they count as lost.
 func lostBy(s ledger.State, c ledger.Cluster) []topology.Key {
 	var newest ledger.Recovery
 	for _, rec := range s.Recoveries {
-		if rec.Cluster == c.Name && !rec.Open() && rec.Epoch.Compare(newest.Epoch) > 0 {
+		if rec.Cluster == c.Name && rec.OfMaster() && !rec.Open() && rec.Epoch.Compare(newest.Epoch) > 0 {
 			newest = rec
+		}
+	}
+	for _, step := range newest.Steps {
+		if step.Name == string(plan.DetachLost) && step.Outcome == ledger.StepDone {
+			return nil
 		}
 	}
 	return newest.Lost

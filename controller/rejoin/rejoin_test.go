@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"switchyard/controller/executor"
 	"switchyard/controller/rejoin"
 	"switchyard/controller/topology"
 	"switchyard/store/ledger"
@@ -132,6 +133,17 @@ func TestMasterIsReadAfterTheDeposed(t *testing.T) {
 	}
 }
 
+// What it acknowledges from now on counts, if the master dies in the next moment.
+func TestRejoinedServerIsSeenToReplicate(t *testing.T) {
+	w := newWorld(t)
+	seen := false
+	w.after = func(name string) { seen = name == "m" && w.servers[key("m")].Replication != nil }
+	tend(t, w, w.rejoiner())
+	if w.standing("m").Standing != ledger.Member || !seen {
+		t.Error("it was not looked at after it was pointed to the master")
+	}
+}
+
 func TestUnreachableServersAreLeftAlone(t *testing.T) {
 	w := newWorld(t)
 	w.servers[key("m")].down = true
@@ -188,6 +200,22 @@ func TestLeadershipLost(t *testing.T) {
 		}
 		w.check(append(slices.Clone(fenced), "stop-receiver m", "close m")...)
 	})
+	t.Run("and won again, with another master", func(t *testing.T) {
+		w := newWorld(t)
+		w.before = func(effect string) error {
+			if effect == "stop-receiver m" {
+				w.must(ledger.ClaimRecovery{
+					Cluster: "shop", RecoveryKind: ledger.Failover, Finding: "DeadMaster", Old: key("a"), Leader: "c2", At: w.now,
+					ExpectEpoch: w.cluster().Epoch,
+				})
+			}
+			return nil
+		}
+		if err := w.rejoiner().Deposed(t.Context(), w.cluster()); !errors.Is(err, executor.ErrDeposed) {
+			t.Errorf("%v", err)
+		}
+		w.check(append(slices.Clone(fenced), "stop-receiver m", "close m")...)
+	})
 }
 
 func TestStrays(t *testing.T) {
@@ -217,7 +245,24 @@ func TestStrays(t *testing.T) {
 			w.must(ledger.ChooseWinner{Recovery: id, Winner: key("a"), At: w.now})
 			w.must(ledger.Announce{Recovery: id, At: w.now})
 			w.must(ledger.CloseRecovery{Recovery: id, Outcome: ledger.Completed, Lost: []topology.Key{key("b")}, At: w.now})
+			// A relocation after it lost nobody, and does not make it forgotten.
+			w.must(ledger.OpenRelocation{Cluster: "shop", Finding: "test", Automatic: true, Subject: key("c"), Leader: "c1", At: w.now})
+			w.must(ledger.CloseRelocation{Recovery: "shop-r1", Outcome: ledger.Failed, At: w.now})
 		}, true},
+		{"below a member, and lost by the last recovery, which has dealt with it", func(w *world) {
+			w.add("c", 4, "0-1-100", "a")
+			w.must(ledger.RememberServers{Cluster: "shop", At: w.now, Servers: []ledger.ServerName{{Key: key("c")}}})
+			w.servers[key("b")].Replication.Source = key("c")
+			w.must(ledger.ClaimRecovery{Cluster: "shop", RecoveryKind: ledger.Reinstate, Finding: "test", Old: key("a"),
+				ExpectEpoch: w.cluster().Epoch, Leader: "c1", At: w.now})
+			id := w.cluster().Recovery
+			w.must(ledger.ChooseWinner{Recovery: id, Winner: key("a"), At: w.now})
+			w.must(ledger.Announce{Recovery: id, At: w.now})
+			w.must(ledger.RecordSteps{Recovery: id, Steps: []ledger.Step{{
+				Name: "detach-lost", Leader: "c1", StartedAt: w.now, EndedAt: w.now, Outcome: ledger.StepDone,
+			}}})
+			w.must(ledger.CloseRecovery{Recovery: id, Outcome: ledger.Completed, Lost: []topology.Key{key("b")}, At: w.now})
+		}, false},
 		{"below a stranger", func(w *world) { w.servers[key("b")].Replication.Source = key("x") }, false},
 		{"below nobody", func(w *world) { w.servers[key("b")].Replication = nil }, false},
 		{"does not answer", func(w *world) {

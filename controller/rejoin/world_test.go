@@ -43,8 +43,11 @@ type server struct {
 
 func key(name string) topology.Key { return topology.Key{Host: name, Port: 3306} }
 
+// start is the moment at which every world begins.
+var start = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, now: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), servers: map[topology.Key]*server{}}
+	w := &world{t: t, now: start, servers: map[topology.Key]*server{}}
 	w.add("m", 1, "0-1-100", "")
 	w.add("a", 2, "0-1-100,0-2-110", "")
 	w.add("b", 3, "0-1-100,0-2-110", "a")
@@ -219,10 +222,13 @@ func (s *session) EndClients(context.Context) (ended, left int, err error) {
 }
 
 func (s *session) SetSemiSync(_ context.Context, want executor.SemiSync) error {
-	if want.Source || !want.Replica {
+	master := s.k == s.w.cluster().Master
+	if want.Source != master || want.Replica == master {
 		s.w.t.Errorf("semi-sync of %s: %+v", s.k, want)
 	}
-	return s.do("semi-sync", func(*server) {})
+	return s.do("semi-sync", func(i *server) {
+		i.SemiSync.SourceEnabled, i.SemiSync.ReplicaEnabled, i.SemiSync.WaitCount = want.Source, want.Replica, want.WaitCount
+	})
 }
 
 // Repoint refuses, as the real one does, what would lose transactions.
@@ -245,9 +251,19 @@ func (s *session) unexpected(verb string) error {
 
 func (s *session) StartReplica(context.Context) error          { return s.unexpected("start-replica") }
 func (s *session) WaitApplied(context.Context, gtid.Set) error { return s.unexpected("wait-applied") }
+func (s *session) Undelay(context.Context) error               { return s.unexpected("undelay") }
+func (s *session) RestartReceiver(context.Context) error       { return s.unexpected("restart-receiver") }
 func (s *session) Detach(context.Context) error                { return s.unexpected("detach") }
 func (s *session) SetWritable(context.Context) error           { return s.unexpected("set-writable") }
-func (s *session) Close() error                                { return s.do("close", func(*server) {}) }
+func (s *session) Take(context.Context, topology.Key, string, string) error {
+	return s.do("take", func(*server) {})
+}
+
+func (s *session) EndWaiters(context.Context) error {
+	return s.do("end-waiters", func(i *server) { i.SemiSync.Waiting = 0 })
+}
+
+func (s *session) Close() error { return s.do("close", func(*server) {}) }
 
 // check compares the effects since the last check.
 func (w *world) check(want ...string) {

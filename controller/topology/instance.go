@@ -60,6 +60,27 @@ type Instance struct {
 	// this server's own port).
 	Replicas []Key
 
+	// BinlogPosition moves with each commit of the server: where its binary log
+	// ended after the last one ("file:offset"), or the number of transactions where
+	// the server tells no end without waiting behind a stuck commit; empty without
+	// a log or GTIDs.
+	BinlogPosition string
+	// Boots is how the server would come up after a restart, as far as it says.
+	Boots Boots
+	// FencePassers are applications' accounts ("user@host") that may write in
+	// spite of read_only.
+	FencePassers []string
+	// Filters are the replication filters in one line; empty for none.
+	Filters string
+	// Workers is the number of parallel appliers; 0 or 1 is one.
+	Workers int
+	// KeepsOrder is whether parallel appliers commit in the source's order.
+	KeepsOrder bool
+	// Unsupported has a sentence for each thing that keeps Switchyard from
+	// recovering this server (several channels, Galera, group replication, a
+	// binlog server).
+	Unsupported []string
+
 	DataCenter string
 	Region     string
 	// ClusterHint is what the operator's cluster-name query answered.
@@ -100,6 +121,9 @@ type Replication struct {
 	// Delay is the configured delay of the applier.
 	Delay time.Duration
 	TLS   bool // the receiver connects with TLS
+	// RetryCount is how often the receiver tries to connect before it gives up;
+	// 0 is unknown or without end.
+	RetryCount int
 }
 
 // Received returns all that i holds or has taken from its source, applied or
@@ -138,4 +162,15 @@ type SemiSync struct {
 	WaitNoReplica bool
 	// AfterSync is true with the lossless wait point.
 	AfterSync bool
+	// Waiting is the number of sessions whose commit waits for an acknowledgement.
+	Waiting int
 }
+
+// Boots is how a server would come up after a restart.
+type Boots string
+
+// How a server would come up; empty where it does not say.
+const (
+	BootsReadOnly Boots = "read-only"
+	BootsWritable Boots = "writable"
+)

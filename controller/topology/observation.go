@@ -61,6 +61,45 @@ type Observation struct {
 	// Tripwire is how the idle query held on a master last ended, zero while
 	// it holds or none is held.
 	Tripwire TripEnd
+	// Write is how this observer's write probe of a master stands; nil where it
+	// does not run.
+	Write *WriteSight `json:",omitempty"`
+	// Still is, for a master, how long its binary log has not moved, by this
+	// observer's samples.
+	Still time.Duration `json:",omitempty"`
+}
+
+// Trouble is what keeps a master that answers from taking writes.
+type Trouble string
+
+// The troubles, by what the write probe met.
+const (
+	// TroubleStalled: a write does not return.
+	TroubleStalled Trouble = "stalled-writes"
+	// TroubleDiskFull: the disk has no space left.
+	TroubleDiskFull Trouble = "full-disk"
+	// TroubleReadOnlyDisk: the file system is read-only, or fails.
+	TroubleReadOnlyDisk Trouble = "read-only-disk"
+	// TroubleConnections: the server takes no more connections.
+	TroubleConnections Trouble = "too-many-connections"
+	// TroubleSemiSync: commits wait for acknowledgements that do not come.
+	TroubleSemiSync Trouble = "stuck-semi-sync"
+)
+
+// Troubles returns all of them, in order.
+func Troubles() []Trouble {
+	return []Trouble{TroubleStalled, TroubleDiskFull, TroubleReadOnlyDisk, TroubleConnections, TroubleSemiSync}
+}
+
+// WriteSight is how one observer's write probe of a master stands.
+type WriteSight struct {
+	// Trouble is empty while writes succeed.
+	Trouble Trouble `json:",omitempty"`
+	// Error is the reason in words.
+	Error string `json:",omitempty"`
+	// For is how long no write has succeeded since this trouble was met, by this
+	// observer's clock.
+	For time.Duration `json:",omitempty"`
 }
 
 // TripKind is how a tripwire ended.

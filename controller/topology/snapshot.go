@@ -22,6 +22,9 @@ type Snapshot struct {
 	// Outcasts are servers in no good standing (deposed, quarantined), and why:
 	// they are no candidates.
 	Outcasts map[Key]string
+	// Downtimed are servers in downtime, and why: nothing is done about them
+	// unasked.
+	Downtimed map[Key]string
 	// Views are what the controllers see, the taker's first.
 	Views []View
 }

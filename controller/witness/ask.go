@@ -3,6 +3,7 @@ package witness
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,9 +24,11 @@ const MaxReply = 16 << 20
 const margin = 20 * time.Millisecond
 
 // NewClient returns a client that keeps its connections, and reads no more
-// than an account may have.
-func NewClient() *fasthttp.Client {
+// than an account may have. Over is for peers with an https URL; nil verifies
+// them by the system's roots.
+func NewClient(over *tls.Config) *fasthttp.Client {
 	return &fasthttp.Client{
+		TLSConfig:                over,
 		NoDefaultUserAgentHeader: true,
 		MaxResponseBodySize:      MaxReply,
 		MaxIdleConnDuration:      time.Minute,
@@ -162,7 +165,7 @@ func sound(key topology.Key, o topology.Observation) error {
 	if o.Key != key {
 		return fmt.Errorf("it is about %s", o.Key)
 	}
-	if o.Begun.IsZero() || o.Ended.IsZero() || o.Stalled < 0 {
+	if o.Begun.IsZero() || o.Ended.IsZero() || o.Stalled < 0 || o.Still < 0 || o.Write != nil && o.Write.For < 0 {
 		return errors.New("its times are impossible")
 	}
 	return nil

@@ -131,7 +131,7 @@ func asker(t *testing.T, cfg witness.Config, doors ...*door) *witness.Asker {
 	for _, d := range doors {
 		cfg.Peers = append(cfg.Peers, witness.Peer{ID: d.id, URL: d.url + "/"})
 	}
-	client := witness.NewClient()
+	client := witness.NewClient(nil)
 	a, err := witness.New(cfg, client, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -371,7 +371,7 @@ func TestBadConfiguration(t *testing.T) {
 		"(c3): url: want http": {Self: "c1", Secret: "s", Peers: peer("c3", "ftp://h:1")},
 		"(c4): url: want http": {Self: "c1", Secret: "s", Peers: peer("c4", "http://user:pass@h:1")},
 	} {
-		_, err := witness.New(cfg, witness.NewClient(), slog.New(slog.DiscardHandler))
+		_, err := witness.New(cfg, witness.NewClient(nil), slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "pass") {
 			t.Errorf("error %v, want %q", err, want)
 		}

@@ -23,6 +23,7 @@ func Command() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&options.Flavor, "flavor", Flavors()[0], strings.Join(Flavors(), " or "))
 	flags.StringVar(&options.Fault, "fault", Faults()[0], "what happens to the master: "+strings.Join(Faults(), ", "))
+	flags.IntVar(&options.Proxies, "proxies", 1, "how many HAProxies there are; the application uses the first")
 	flags.BoolVar(&options.SemiSync, "semi-sync", false, "every commit waits until a replica has it")
 	flags.BoolVar(&options.Keep, "keep", false, "leave everything running until Ctrl-C, and print the addresses")
 	flags.BoolVar(&options.JSON, "json", false, "end with the result as one JSON object on stdout; the rest goes to stderr")

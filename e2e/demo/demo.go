@@ -25,6 +25,8 @@ type Options struct {
 	Fault string
 	// SemiSync makes every commit wait for a replica.
 	SemiSync bool
+	// Proxies is how many HAProxies there are; 0 for one. The application uses the first.
+	Proxies int
 	// Keep leaves everything running afterwards, until ctx ends.
 	Keep bool
 	// JSON makes the last line of stdout, and the only one, an object with the result; the story goes to stderr.
@@ -45,6 +47,9 @@ const (
 	faultSwitchover = "switchover"
 )
 
+// maxProxies is what a small machine can start within a demo's patience.
+const maxProxies = 50
+
 // Validate says what is wrong with the options, if anything, and what is right.
 func (o Options) Validate() error {
 	if !slices.Contains(Flavors(), o.Flavor) {
@@ -52,6 +57,9 @@ func (o Options) Validate() error {
 	}
 	if !slices.Contains(Faults(), o.Fault) {
 		return fmt.Errorf("--fault %q: use %s", o.Fault, strings.Join(Faults(), ", "))
+	}
+	if o.Proxies < 0 || o.Proxies > maxProxies {
+		return fmt.Errorf("--proxies %d: use 1 to %d", o.Proxies, maxProxies)
 	}
 	return nil
 }
@@ -110,7 +118,7 @@ func (d *demo) play(ctx context.Context) (Result, error) {
 	}
 	var err error
 	d.site, err = site.Start(ctx, d.stack, site.Options{Flavor: stack.Flavor(d.options.Flavor), SemiSync: d.options.SemiSync,
-		Binary: d.options.Binary, Recovery: recovery, Progress: d.progress})
+		Binary: d.options.Binary, Proxies: d.options.Proxies, Recovery: recovery, Progress: d.progress})
 	if err != nil {
 		return Result{}, err
 	}

@@ -29,6 +29,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	}{
 		{Options{Flavor: "oracle", Fault: "crash"}, `--flavor "oracle": use mariadb or mysql`},
 		{Options{Flavor: "mariadb", Fault: "fire"}, `--fault "fire": use crash, freeze, switchover`},
+		{Options{Flavor: "mysql", Fault: "crash", Proxies: -1}, "--proxies -1"},
+		{Options{Flavor: "mysql", Fault: "crash", Proxies: 51}, "use 1 to 50"},
 		{Options{}, "--flavor"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -55,7 +57,7 @@ func TestResultIsOneLine(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &fields); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"flavor", "fault", "outage_ms", "acked", "lost", "phases_ms", "epoch_before", "epoch_after",
+	for _, name := range []string{"flavor", "fault", "outage_ms", "acked", "errors", "lost", "proxies", "confirmed_ms", "phases_ms", "epoch_before", "epoch_after",
 		"old_master", "new_master"} {
 		if _, ok := fields[name]; !ok {
 			t.Errorf("the result has no %s: %s", name, out.String())

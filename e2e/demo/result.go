@@ -15,6 +15,8 @@ import (
 	"switchyard/e2e/site"
 	"switchyard/e2e/stack"
 	"switchyard/e2e/trial"
+	"switchyard/e2e/workload"
+	"switchyard/store/ledger"
 )
 
 // Result is what a demo measured; with --json it is the last line of stdout.
@@ -25,18 +27,24 @@ type Result struct {
 	// OutageMS is the longest gap between two acknowledged writes of all workers together.
 	OutageMS float64 `json:"outage_ms"`
 	Acked    int     `json:"acked"`
+	// Errors are those that the application saw: connections lost, and attempts to connect that failed.
+	Errors workload.Errors `json:"errors"`
 	// Lost counts the acknowledged writes that the new master does not have.
 	Lost int `json:"lost"`
 	// WritesPerSecond is the rate before the fault.
 	WritesPerSecond float64 `json:"writes_per_second"`
 	// PhasesMS are the recovery's phases; notice is all of the time from the fault until somebody looked.
-	PhasesMS    map[string]float64 `json:"phases_ms"`
-	RecoveryID  string             `json:"recovery"`
-	Outcome     string             `json:"outcome"`
-	EpochBefore string             `json:"epoch_before"`
-	EpochAfter  string             `json:"epoch_after"`
-	OldMaster   string             `json:"old_master"`
-	NewMaster   string             `json:"new_master"`
+	PhasesMS map[string]float64 `json:"phases_ms"`
+	// Proxies is how many proxies there are, ConfirmedMS the time from "the new master is writable" until all of them were
+	// read back to lead there; -1 if they were not.
+	Proxies     int     `json:"proxies"`
+	ConfirmedMS float64 `json:"confirmed_ms"`
+	RecoveryID  string  `json:"recovery"`
+	Outcome     string  `json:"outcome"`
+	EpochBefore string  `json:"epoch_before"`
+	EpochAfter  string  `json:"epoch_after"`
+	OldMaster   string  `json:"old_master"`
+	NewMaster   string  `json:"new_master"`
 	// DualWritableMS is how long more than one server was writable for somebody who asked it directly.
 	DualWritableMS float64  `json:"dual_writable_ms"`
 	Violations     []string `json:"violations"`
@@ -75,8 +83,9 @@ func (d *demo) reckon(ctx context.Context, run *trial.Trial, a act) (Result, err
 	}
 	result := Result{
 		Flavor: d.options.Flavor, Fault: d.options.Fault, SemiSync: d.options.SemiSync,
-		OutageMS: inMilliseconds(report.Outage), Acked: report.Acked, Lost: len(report.Lost), WritesPerSecond: run.Rate,
-		PhasesMS: a.phases(), RecoveryID: a.recovery.ID, Outcome: string(a.recovery.Outcome),
+		OutageMS: inMilliseconds(report.Outage), Acked: report.Acked, Errors: report.Errors, Lost: len(report.Lost), WritesPerSecond: run.Rate,
+		PhasesMS: a.phases(), Proxies: len(d.site.Proxies), ConfirmedMS: a.confirmed(),
+		RecoveryID: a.recovery.ID, Outcome: string(a.recovery.Outcome),
 		EpochBefore: a.recovery.EpochBefore.String(), EpochAfter: a.recovery.Epoch.String(),
 		OldMaster: a.recovery.Old.String(), NewMaster: a.recovery.Winner.String(),
 		DualWritableMS: inMilliseconds(report.Verdict.DualWritableTime()),
@@ -128,6 +137,24 @@ func (a act) phases() map[string]float64 {
 	return phases
 }
 
+// confirmed is the time from the end of the promotion to that of the step that told the proxies, in milliseconds.
+func (a act) confirmed() float64 {
+	var writable, routed time.Time
+	for _, step := range a.recovery.Steps {
+		switch {
+		case step.Outcome == ledger.StepFailed:
+		case step.Name == "promote":
+			writable = step.EndedAt
+		case step.Name == "route":
+			routed = step.EndedAt
+		}
+	}
+	if writable.IsZero() || routed.Before(writable) {
+		return -1
+	}
+	return inMilliseconds(routed.Sub(writable))
+}
+
 func (d *demo) tell(a act, after wire.Topology, result Result, verdict invariants.Verdict) {
 	d.heading("before")
 	d.print("%s", ctl.Tree(a.before))
@@ -138,6 +165,8 @@ func (d *demo) tell(a act, after wire.Topology, result Result, verdict invariant
 	d.print("longest time without an acknowledged write   %.1f ms\n", result.OutageMS)
 	d.print("acknowledged writes                          %d (%.0f per second before the fault)\n", result.Acked,
 		result.WritesPerSecond)
+	d.print("connections lost, attempts refused           %d, %d\n", result.Errors.Broken, result.Errors.Refused)
+	d.print("from writable to all %d proxies confirmed     %.1f ms\n", result.Proxies, result.ConfirmedMS)
 	d.print("acknowledged and missing on the new master   %d\n", result.Lost)
 	if result.Lost > 0 && !d.options.SemiSync {
 		d.print("  (asynchronous replication: what no replica had received died with the master; see --semi-sync)\n")

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -29,14 +30,29 @@ type figure struct {
 	Worst    float64            `json:"outage_ms_worst"`
 	Outages  []float64          `json:"outages_ms"`
 	Phases   map[string]float64 `json:"phases_ms_median"`
-	Acked    int                `json:"acked"`
-	Lost     int                `json:"lost"`
+	// Proxies is how many there were, Confirmed* the time from "the new master is writable" until all of them were read back
+	// to lead there.
+	Proxies         int       `json:"proxies"`
+	ConfirmedMedian float64   `json:"confirmed_ms_median"`
+	ConfirmedWorst  float64   `json:"confirmed_ms_worst"`
+	Confirmed       []float64 `json:"confirmed_ms"`
+	Acked           int       `json:"acked"`
+	// Broken and Refused are the errors that the applications of all runs saw: connections lost, attempts to connect failed.
+	Broken  int `json:"broken"`
+	Refused int `json:"refused"`
+	Lost    int `json:"lost"`
 }
 
 // result is the part of the demo's last line that is counted.
 type result struct {
-	Outage float64            `json:"outage_ms"`
-	Acked  int                `json:"acked"`
+	Proxies   int     `json:"proxies"`
+	Confirmed float64 `json:"confirmed_ms"`
+	Outage    float64 `json:"outage_ms"`
+	Acked     int     `json:"acked"`
+	Errors    struct {
+		Broken  int `json:"broken"`
+		Refused int `json:"refused"`
+	} `json:"errors"`
 	Lost   int                `json:"lost"`
 	Phases map[string]float64 `json:"phases_ms"`
 }
@@ -57,6 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flavors := flags.String("flavors", "mariadb,mysql", "comma separated")
 	faults := flags.String("faults", "crash,switchover,freeze", "comma separated")
 	semiSync := flags.Bool("semi-sync", false, "with semi-synchronous replication")
+	proxies := flags.Int("proxies", 1, "how many HAProxies each run has")
 	out := flags.String("out", "", "the file to write; standard output by default")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -67,8 +84,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var all []figure
 	for flavor := range strings.SplitSeq(*flavors, ",") {
 		for fault := range strings.SplitSeq(*faults, ",") {
-			f, err := measure(ctx, *binary, flavor, fault, *semiSync, *runs, stderr)
-			if err != nil {
+			args := []string{"demo", "--json", "--flavor", flavor, "--fault", fault, "--proxies", strconv.Itoa(*proxies)}
+			if *semiSync {
+				args = append(args, "--semi-sync")
+			}
+			f := figure{Flavor: flavor, Fault: fault, SemiSync: *semiSync, Runs: *runs, Proxies: *proxies}
+			if err := f.measure(ctx, *binary, args, stderr); err != nil {
 				return fmt.Errorf("%s %s: %w", flavor, fault, err)
 			}
 			all = append(all, f)
@@ -86,37 +107,39 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return err
 }
 
-func measure(
-	ctx context.Context, binary, flavor, fault string, semiSync bool, runs int, progress io.Writer,
-) (figure, error) {
-	f := figure{Flavor: flavor, Fault: fault, SemiSync: semiSync, Runs: runs, Phases: map[string]float64{}}
+func (f *figure) measure(ctx context.Context, binary string, args []string, progress io.Writer) error {
+	f.Phases = map[string]float64{}
 	phases := map[string][]float64{}
-	for n := range runs {
-		r, err := once(ctx, binary, flavor, fault, semiSync)
-		if err != nil {
-			return f, err
+	for n := range f.Runs {
+		r, err := once(ctx, binary, args)
+		switch {
+		case err != nil:
+			return err
+		case r.Proxies != f.Proxies || r.Confirmed < 0:
+			return fmt.Errorf("of %d proxies, %d took part, confirmed after %.0f ms", f.Proxies, r.Proxies, r.Confirmed)
 		}
-		fmt.Fprintf(progress, "%s %s %d/%d: %.0f ms, %d lost\n", flavor, fault, n+1, runs, r.Outage, r.Lost)
+		fmt.Fprintf(progress, "%s %s %d/%d: %.0f ms, %d lost, %d proxies confirmed after %.1f ms\n", f.Flavor, f.Fault, n+1, f.Runs,
+			r.Outage, r.Lost, r.Proxies, r.Confirmed)
+		f.Confirmed = append(f.Confirmed, r.Confirmed)
 		f.Outages = append(f.Outages, r.Outage)
 		f.Acked += r.Acked
 		f.Lost += r.Lost
+		f.Broken += r.Errors.Broken
+		f.Refused += r.Errors.Refused
 		for name, ms := range r.Phases {
 			phases[name] = append(phases[name], ms)
 		}
 	}
 	f.Median, f.Worst = median(f.Outages), slices.Max(f.Outages)
+	f.ConfirmedMedian, f.ConfirmedWorst = median(f.Confirmed), slices.Max(f.Confirmed)
 	for name, list := range phases {
 		f.Phases[name] = median(list)
 	}
-	return f, nil
+	return nil
 }
 
 // once runs the demo; the last line of its standard output is the result.
-func once(ctx context.Context, binary, flavor, fault string, semiSync bool) (result, error) {
-	args := []string{"demo", "--json", "--flavor", flavor, "--fault", fault}
-	if semiSync {
-		args = append(args, "--semi-sync")
-	}
+func once(ctx context.Context, binary string, args []string) (result, error) {
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it cleans up behind itself
 	var stderr bytes.Buffer

@@ -20,7 +20,7 @@ func TestMedian(t *testing.T) {
 // A program that fails ends the measurement, with what it said.
 func TestFailuresAreNotFigures(t *testing.T) {
 	var out, progress bytes.Buffer
-	for _, args := range [][]string{{"-runs", "0"}, {"-colour"}, {"-binary", "/bin/false"}, {"-binary", "/bin/true"}} {
+	for _, args := range [][]string{{"-runs", "0"}, {"-proxies", "many"}, {"-colour"}, {"-binary", "/bin/false"}, {"-binary", "/bin/true"}} {
 		if err := run(t.Context(), args, &out, &progress); err == nil {
 			t.Errorf("%v gave figures", args)
 		}

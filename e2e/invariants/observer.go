@@ -19,6 +19,8 @@ type Target struct {
 	Address string
 	// Proxy marks the managed path: its samples say who is served, not who is there.
 	Proxy bool
+	// Dial connects from a place of its own; nil for from here.
+	Dial session.Dial
 }
 
 // Config says what to watch and as whom.
@@ -67,7 +69,7 @@ func NewObserver(config Config) (*Observer, error) {
 	o := &Observer{config: config}
 	for _, target := range config.Targets {
 		dialer, err := session.NewDialer(session.Config{Address: target.Address, User: config.User,
-			Password: config.Password, Timeout: config.Timeout})
+			Password: config.Password, Timeout: config.Timeout, Dial: target.Dial})
 		if err != nil {
 			return nil, fmt.Errorf("observe %s: %w", target.Name, err)
 		}

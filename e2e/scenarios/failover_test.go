@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,7 +83,10 @@ func TestSemiSyncLosesNothing(t *testing.T) {
 				} else {
 					w.must(old.Freeze())
 				}
-				_, winner := w.recovered(ledger.Completed)
+				rec, winner := w.recovered(ledger.Completed)
+				if !strings.Contains(rec.Durability, "no acknowledged write is lost") {
+					t.Errorf("it is not said to be proven: %q", rec.Durability)
+				}
 				if fault == "freeze" {
 					w.must(old.Thaw())
 					w.settle(old)
@@ -167,7 +171,11 @@ func TestSwitchover(t *testing.T) {
 				for _, replica := range []*stack.Server{old, w.Site.DB.Replicas[0]} {
 					follows(t, w.ctx, replica, target)
 				}
-				// Nothing may be lost when the old master lives, and back again.
+				// Nothing may be lost when the old master lives, and back again, as soon
+				// as it was found to hold nothing extra.
+				until(t, w.ctx, 30*time.Second, "the old master is a replica in good standing", func(ctx context.Context) error {
+					return standing(ctx, w.Site, old, "replica")
+				})
 				back, err := w.Site.Switchover(w.ctx, old.Key())
 				w.must(err)
 				if back.Outcome != ledger.Completed {

@@ -5,9 +5,11 @@ package scenarios_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
-	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,7 +92,7 @@ func TestEverybodyCutOffFromMaster(t *testing.T) {
 		holds(t, ctx, s, "DeadMaster", "master-cut-off", 30*time.Second)
 	})
 	t.Run("failover", func(t *testing.T) {
-		ctx, s := newSite(t, site.Options{Recovery: "{clusters: ['*'], cut_off: failover}"})
+		ctx, s := newSite(t, site.Options{Recovery: "{clusters: ['*'], partition: failover}"})
 		cut(t, s.DB.Master)
 		acts(t, ctx, s)
 	})
@@ -101,27 +103,20 @@ const cutGroup = 54321
 
 // cut drops what is sent to a server's loopback address until the test ends: by
 // those that match, or, where nothing is said, by everybody, and what the server
-// sends too.
-func cut(t *testing.T, server *stack.Server, match ...string) {
+// sends too. The function that it returns ends the cut earlier.
+func cut(t *testing.T, server *stack.Server, match ...string) (mend func()) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Fatal("this test cuts loopback addresses off with iptables: run it as root")
+	end, err := stack.Cut(server.Host(), match...)
+	if err != nil {
+		t.Fatal(err)
 	}
-	to := []string{"OUTPUT", "-p", "tcp", "-d", server.Host()}
-	rules := [][]string{append(to, "-j", "DROP"), {"OUTPUT", "-p", "tcp", "-s", server.Host(), "-j", "DROP"}}
-	if len(match) > 0 {
-		rules = [][]string{append(append(append(to, "-m"), match...), "-j", "DROP")}
-	}
-	for _, rule := range rules {
-		if out, err := exec.Command("iptables", append([]string{"-w", "-A"}, rule...)...).CombinedOutput(); err != nil {
-			t.Fatalf("iptables: %v: %s", err, out)
+	mend = func() {
+		if err := end(); err != nil {
+			t.Error(err)
 		}
-		t.Cleanup(func() {
-			if out, err := exec.Command("iptables", append([]string{"-w", "-D"}, rule...)...).CombinedOutput(); err != nil {
-				t.Errorf("iptables: %v: %s", err, out)
-			}
-		})
 	}
+	t.Cleanup(mend)
+	return mend
 }
 
 // A clean shutdown of MySQL is waited for; who comes back in time keeps its
@@ -168,7 +163,7 @@ func TestMasterMadeReadOnly(t *testing.T) {
 	if err := s.DB.Master.SetReadOnly(ctx, true); err != nil {
 		t.Fatal(err)
 	}
-	holds(t, ctx, s, "NoWriteableMaster", "master-read-only", 10*time.Second)
+	holds(t, ctx, s, "NoWriteableMasterStructureWarning", "master-read-only", 10*time.Second)
 }
 
 // Without opting in nothing is recovered, and the reason is said.
@@ -227,6 +222,10 @@ func TestReturningMaster(t *testing.T) {
 				}
 			}
 			errant(t, ctx, old)
+			if err := old.Exec(ctx, "CREATE TABLE app.kept (id INT PRIMARY KEY, said VARCHAR(30))",
+				"INSERT INTO app.kept VALUES (42, 'only here; it''s mine')"); err != nil {
+				t.Fatal(err)
+			}
 			if err := old.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -246,6 +245,7 @@ func TestReturningMaster(t *testing.T) {
 					t.Errorf("%+v", n)
 				}
 			}
+			saved(t, ctx, s, old, "INSERT INTO `app`.`kept`", "42", "only here; it''s mine")
 		})
 		t.Run(string(flavor)+" with none", func(t *testing.T) {
 			ctx, s := newSite(t, site.Options{Flavor: flavor})
@@ -267,6 +267,41 @@ func TestReturningMaster(t *testing.T) {
 			})
 		})
 	}
+}
+
+// saved waits until what only a server has is in a file of the leader's, as SQL with these words, and the audit says where.
+func saved(t *testing.T, ctx context.Context, s *site.Site, server *stack.Server, words ...string) {
+	t.Helper()
+	until(t, ctx, 30*time.Second, "what only it has is saved", func(ctx context.Context) error {
+		leader, err := s.Leader(ctx)
+		if err != nil {
+			return err
+		}
+		files, err := filepath.Glob(filepath.Join(leader.Dir(), "data", "quarantine", "*.sql"))
+		if err != nil || len(files) != 1 || !strings.Contains(filepath.Base(files[0]), server.Host()) {
+			return fmt.Errorf("the leader has %q: %v", files, err)
+		}
+		text, err := os.ReadFile(files[0])
+		if err != nil {
+			return err
+		}
+		for _, word := range words {
+			if !strings.Contains(string(text), word) {
+				t.Fatalf("%q is not in what was saved:\n%s", word, text)
+			}
+		}
+		var audit wire.Audit
+		if err := s.Get(ctx, wire.PathAudit+"?kind="+string(ledger.AuditRepair), &audit); err != nil {
+			return err
+		}
+		for _, entry := range audit.Entries {
+			if entry.Action == "export-extra" && entry.Server.String() == server.Key() && entry.Outcome == "" &&
+				strings.Contains(entry.Reason, filepath.Base(files[0])) {
+				return nil
+			}
+		}
+		return fmt.Errorf("the audit does not tell of it: %+v", audit.Entries)
+	})
 }
 
 func stopReceiver(flavor stack.Flavor) string {

@@ -109,6 +109,11 @@ func showLogs(t *testing.T, s *site.Site) {
 			t.Logf("--- %s\n%s", c.ID, c.Output())
 		}
 	}
+	for _, sidecar := range s.Sidecars {
+		if sidecar.Process != nil {
+			t.Logf("--- %s\n%s", sidecar.Name(), sidecar.Output())
+		}
+	}
 }
 
 func newWorld(t *testing.T, o site.Options, tags ...string) *world {

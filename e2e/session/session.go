@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"time"
 
@@ -23,7 +24,12 @@ type Config struct {
 	Schema   string
 	// Timeout bounds the whole of a connect, and each read and write after it.
 	Timeout time.Duration
+	// Dial connects; nil for as everybody does.
+	Dial Dial
 }
+
+// Dial opens a network connection from a place of its own.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Dialer opens sessions.
 type Dialer struct {
@@ -40,6 +46,7 @@ func NewDialer(config Config) (*Dialer, error) {
 	settings.Net, settings.Addr = "tcp", config.Address
 	settings.User, settings.Passwd, settings.DBName = config.User, config.Password, config.Schema
 	settings.Timeout, settings.ReadTimeout, settings.WriteTimeout = config.Timeout, config.Timeout, config.Timeout
+	settings.DialFunc = config.Dial
 	settings.InterpolateParams, settings.CheckConnLiveness = true, false
 	settings.Logger = &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(settings)

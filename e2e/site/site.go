@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"switchyard/controller/adminapi/wire"
@@ -26,6 +28,14 @@ type Options struct {
 	Controllers int
 	// Proxies is how many HAProxies there are; default 1.
 	Proxies int
+	// ProxyMaster runs each HAProxy with a master process, which can reload it, and EditProxy changes the configuration that the
+	// product has made for it; nil for not.
+	ProxyMaster bool
+	EditProxy   func(config string) string
+	// Readers gives the proxies an entrance for readers: the HAProxies a port, the ProxySQLs a hostgroup.
+	Readers bool
+	// ProxySQLs is how many ProxySQLs (or stand-ins, see stack.RealProxySQL) there are beside them; default none.
+	ProxySQLs int
 	// Binary is the switchyard program that is run.
 	Binary string
 	// Env is added to the environment of every controller.
@@ -40,6 +50,26 @@ type Options struct {
 	Rules string
 	// ServerOptions are added to every database server's option file.
 	ServerOptions map[string]string
+	// Each, Below and CoMaster shape the topology, see stack.TopologyOptions.
+	Each     map[int]map[string]string
+	Below    map[int]int
+	CoMaster bool
+	// Disks puts the data of single servers, by number, on file systems of their own of so many megabytes.
+	Disks map[int]int
+	// WriteProbe has the controllers try writes on the master.
+	WriteProbe bool
+	// Configure returns YAML that needs the servers' names: for the top of the configuration, and for the cluster's
+	// entry after Rules.
+	Configure func(db *stack.Cluster) (settings, rules string)
+	// Extra is YAML added at the top of the configuration, and MySQL to its mysql section.
+	Extra, MySQL string
+	// ProxySidecars puts a sidecar beside each proxy, as the controllers' only way to it; nil for none.
+	ProxySidecars *ProxySidecars
+	// DatabaseSidecars puts a sidecar beside each database server; nil for none.
+	DatabaseSidecars *DatabaseSidecars
+	// Hosts places the parts, by name (db1, sc-db1, c1, ha1, sc-ha1, ps1, sc-ps1, consul-dc1 and so on), on hosts of a network of the site's own,
+	// which takes root. Every part is placed, or none; without hosts all is on loopback.
+	Hosts map[string]string
 	// Progress is told what is being started; nil for silence.
 	Progress func(format string, args ...any)
 }
@@ -76,7 +106,23 @@ type Controller struct {
 type Proxy struct {
 	*stack.HAProxy
 	Name, Listen, Runtime string
+	// Master is where its master process listens; empty without Options.ProxyMaster.
+	Master string
+	// Reads is where applications connect to read; empty without Options.Readers.
+	Reads string
 }
+
+// ProxySQL is one ProxySQL; applications connect to its Address.
+type ProxySQL struct {
+	*stack.ProxySQL
+	Name, host string
+}
+
+// WriterHostgroup is where the site's ProxySQLs have the writer, and send the application.
+const WriterHostgroup = 10
+
+// ReaderHostgroup is where they have the readers, with Options.Readers.
+const ReaderHostgroup = 11
 
 // Site is a running site. Its stack ends all of it.
 type Site struct {
@@ -84,8 +130,17 @@ type Site struct {
 	DB          *stack.Cluster
 	Consul      *stack.Consul
 	Proxies     []*Proxy
+	ProxySQLs   []*ProxySQL
 	Controllers []*Controller
-	options     Options
+	// ProxySidecars are those beside the proxies, the HAProxies' first.
+	ProxySidecars []*ProxySidecar
+	// Sidecars are those beside the database servers, in the servers' order.
+	Sidecars []*Sidecar
+	// Net has the hosts of Options.Hosts; nil without.
+	Net *stack.Net
+	// Disks are those of Options.Disks.
+	Disks   map[int]*stack.Disk
+	options Options
 }
 
 // Start puts a site into the stack and waits until every proxy leads to the master.
@@ -96,10 +151,14 @@ func Start(ctx context.Context, st *stack.Stack, o Options) (*Site, error) {
 		what  string
 		start func(context.Context) error
 	}{
+		{"making the hosts, where there are any", s.makeHosts},
 		{fmt.Sprintf("starting a %s master and %d replicas", o.Flavor, o.Replicas), s.startDatabases},
 		{"starting Consul", s.startConsul},
 		{fmt.Sprintf("starting %d controllers", o.Controllers), s.startControllers},
+		{"starting the databases' sidecars, if there are any", s.startSidecars},
 		{"starting HAProxy, which serves nobody until a controller has told it whom", s.startProxies},
+		{"starting ProxySQL, if there is one, without a server", s.startProxySQLs},
+		{"starting the proxies' sidecars, if there are any", s.startProxySidecars},
 		{"waiting until the proxies lead to the master", s.WaitRouted},
 	} {
 		o.Progress("%s", part.what)
@@ -110,9 +169,32 @@ func Start(ctx context.Context, st *stack.Stack, o Options) (*Site, error) {
 	return s, nil
 }
 
+func (s *Site) makeHosts(ctx context.Context) (err error) {
+	if len(s.options.Hosts) == 0 {
+		return nil
+	}
+	names := slices.Sorted(maps.Values(s.options.Hosts))
+	if s.Net, err = s.Stack.NewNet(ctx, slices.Compact(names)...); err != nil {
+		return err
+	}
+	for part, host := range s.options.Hosts {
+		if err := s.Net.Place(part, host); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Site) startDatabases(ctx context.Context) (err error) {
+	s.Disks = map[int]*stack.Disk{}
+	for n, megabytes := range s.options.Disks {
+		if s.Disks[n], err = s.Stack.NewDisk(ctx, fmt.Sprintf("disk%d", n), megabytes); err != nil {
+			return err
+		}
+	}
 	s.DB, err = s.Stack.Topology(ctx, s.options.Flavor, s.options.Replicas, stack.TopologyOptions{
 		SemiSync: s.options.SemiSync, Options: s.options.ServerOptions,
+		Each: s.options.Each, Below: s.options.Below, CoMaster: s.options.CoMaster, Disks: s.Disks,
 		ReplicateOptions: stack.ReplicateOptions{HeartbeatPeriod: 500 * time.Millisecond},
 	})
 	return err
@@ -126,22 +208,42 @@ func (s *Site) startConsul(ctx context.Context) (err error) {
 func (s *Site) startControllers(ctx context.Context) error {
 	const raftPort, httpPort = 7401, 7400
 	for n := range s.options.Controllers {
-		ip, err := s.Stack.IP(raftPort, httpPort)
+		id := fmt.Sprintf("c%d", n+1)
+		ip, err := s.Stack.IPFor(id, raftPort, httpPort)
 		if err != nil {
 			return err
 		}
 		s.Controllers = append(s.Controllers, &Controller{
-			ID: fmt.Sprintf("c%d", n+1), URL: fmt.Sprintf("http://%s:%d", ip, httpPort),
+			ID: id, URL: fmt.Sprintf("http://%s:%d", ip, httpPort),
 		})
 	}
 	for n := range s.options.Proxies {
-		ip, err := s.Stack.IP(3307, 9990)
+		name := fmt.Sprintf("ha%d", n+1)
+		ip, err := s.Stack.IPFor(name, 3307, 3308, 9990, 9991)
 		if err != nil {
 			return err
 		}
-		s.Proxies = append(s.Proxies, &Proxy{
-			Name: fmt.Sprintf("ha%d", n+1), Listen: ip + ":3307", Runtime: ip + ":9990",
-		})
+		p := &Proxy{Name: name, Listen: ip + ":3307", Runtime: ip + ":9990"}
+		if s.options.Readers {
+			p.Reads = ip + ":3308"
+		}
+		if s.options.ProxyMaster {
+			p.Master = ip + ":9991"
+		}
+		s.Proxies = append(s.Proxies, p)
+	}
+	for n := range s.options.ProxySQLs {
+		name := fmt.Sprintf("ps%d", n+1)
+		ip, err := s.Stack.IPFor(name, stack.ProxySQLAdminPort, stack.ProxySQLPort)
+		if err != nil {
+			return err
+		}
+		s.ProxySQLs = append(s.ProxySQLs, &ProxySQL{Name: name, host: ip})
+	}
+	for _, place := range []func() error{s.placeSidecars, s.placeProxySidecars} {
+		if err := place(); err != nil {
+			return err
+		}
 	}
 	for _, c := range s.Controllers {
 		var err error
@@ -162,7 +264,29 @@ func (s *Site) startProxies(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if p.HAProxy, err = s.Stack.StartHAProxy(ctx, p.Name, config); err != nil {
+		if s.options.EditProxy != nil {
+			config = s.options.EditProxy(config)
+		}
+		if p.Master != "" {
+			p.HAProxy, err = s.Stack.StartHAProxyMaster(ctx, p.Name, config, p.Master)
+		} else {
+			p.HAProxy, err = s.Stack.StartHAProxy(ctx, p.Name, config)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Site) startProxySQLs(ctx context.Context) error {
+	for _, p := range s.ProxySQLs {
+		var err error
+		if p.ProxySQL, err = s.Stack.StartProxySQL(ctx, p.Name, stack.ProxySQLOptions{
+			Host:      p.host,
+			Users:     []stack.ProxySQLUser{{Account: stack.AppAccount(), Schema: stack.AppSchema, Hostgroup: WriterHostgroup}},
+			Variables: map[string]string{"mysql-query_retries_on_failure": "0"},
+		}); err != nil {
 			return err
 		}
 	}
@@ -293,7 +417,7 @@ func (s *Site) WaitRouted(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(status.Proxies) < len(s.Proxies) || len(status.Clusters) == 0 {
+		if len(status.Proxies) < len(s.Proxies)+len(s.ProxySQLs) || len(status.Clusters) == 0 {
 			return fmt.Errorf("the cluster is not adopted yet: %v", status.Problems)
 		}
 		for _, p := range status.Proxies {

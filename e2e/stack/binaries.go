@@ -57,7 +57,8 @@ func consulProgram(cache string) (string, error) {
 	return program("run `make deps-consul`, which builds it into "+cache, "consul")
 }
 
-func haproxyProgram() (string, error) {
+// HAProxyProgram is the HAProxy that StartHAProxy runs: the first one in PATH, or the system's.
+func HAProxyProgram() (string, error) {
 	return program("run `make deps-system`, or `apt-get install haproxy`", "haproxy")
 }
 

@@ -27,11 +27,11 @@ func (s *Stack) StartConsul(ctx context.Context, datacenter string) (*Consul, er
 	if err != nil {
 		return nil, err
 	}
-	ip, err := s.IP(8300, 8301, 8302, ConsulPort, 8502, 8503, 8600)
+	name := "consul-" + datacenter
+	ip, err := s.IPFor(name, 8300, 8301, 8302, ConsulPort, 8502, 8503, 8600)
 	if err != nil {
 		return nil, err
 	}
-	name := "consul-" + datacenter
 	config := fmt.Sprintf(`node_name = %q
 datacenter = %q
 data_dir = %q

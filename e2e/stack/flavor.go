@@ -56,24 +56,25 @@ const AppSchema = "app"
 // Grants are the statements that give the controllers' account the least it needs.
 func Grants(flavor Flavor) []string {
 	to := " TO 'switchyard'@'%'"
+	write := "GRANT CREATE, CREATE TEMPORARY TABLES, DROP, SELECT, INSERT, UPDATE ON `switchyard`.*" + to // the write probe
 	switch flavor {
 	case MariaDB:
 		return []string{
-			"GRANT PROCESS, RELOAD, REPLICATION SLAVE, BINLOG MONITOR, BINLOG ADMIN, REPLICA MONITOR, " +
+			"GRANT PROCESS, RELOAD, REFERENCES, REPLICATION SLAVE, BINLOG MONITOR, BINLOG ADMIN, REPLICA MONITOR, " +
 				"REPLICATION SLAVE ADMIN, REPLICATION MASTER ADMIN, CONNECTION ADMIN, READ_ONLY ADMIN ON *.*" + to,
-			"GRANT SELECT ON mysql.*" + to,
+			"GRANT SELECT ON mysql.*" + to, write,
 		}
 	case MySQL:
 		return []string{
-			"GRANT PROCESS, RELOAD, REPLICATION CLIENT, REPLICATION SLAVE ON *.*" + to,
+			"GRANT PROCESS, RELOAD, REFERENCES, REPLICATION CLIENT, REPLICATION SLAVE ON *.*" + to,
 			"GRANT REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, BINLOG_ADMIN ON *.*" + to,
 			"GRANT SELECT ON mysql.*" + to,
-			"GRANT SELECT ON performance_schema.*" + to,
+			"GRANT SELECT ON performance_schema.*" + to, write,
 		}
 	default:
 		return []string{
-			"GRANT SUPER, PROCESS, RELOAD, REPLICATION CLIENT, REPLICATION SLAVE ON *.*" + to,
-			"GRANT SELECT ON mysql.*" + to,
+			"GRANT SUPER, PROCESS, RELOAD, REFERENCES, REPLICATION CLIENT, REPLICATION SLAVE ON *.*" + to,
+			"GRANT SELECT ON mysql.*" + to, write,
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,7 @@ type Process struct {
 	stack *Stack
 	spec  ProcessSpec
 	dir   string
+	place *Host // nil for where the stack is
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -70,6 +72,7 @@ func (s *Stack) prepare(spec ProcessSpec) (*Process, error) {
 	if s.closed {
 		return nil, errors.New("the stack is closed")
 	}
+	p.place = s.places[spec.Name]
 	s.procs = append(s.procs, p)
 	return p, nil
 }
@@ -138,7 +141,7 @@ func (p *Process) Start(ctx context.Context) error {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(os.Getuid()), Gid: p.spec.GID, NoSetGroups: true}
 	}
 	started := make(chan error)
-	p.stack.starts <- func() { started <- cmd.Start() }
+	p.stack.starts <- func() { started <- p.launch(cmd) }
 	err = <-started
 	closeErr := logFile.Close()
 	if err != nil {
@@ -155,6 +158,30 @@ func (p *Process) Start(ctx context.Context) error {
 	}()
 	p.stack.log("started %s (pid %d)", p.spec.Name, cmd.Process.Pid)
 	return closeErr
+}
+
+// launch starts the program on its host, from the thread that starts all.
+func (p *Process) launch(cmd *exec.Cmd) error {
+	if p.place == nil {
+		return cmd.Start()
+	}
+	return within(p.place.net.home, p.place.space, cmd.Start)
+}
+
+// Place is where the process runs; nil where the stack itself is.
+func (p *Process) Place() *Host { return p.place }
+
+// reach connects to an address of the process from where it runs: a cut network is no reason to wait.
+func (p *Process) reach(ctx context.Context, address string) error {
+	dial := (&net.Dialer{}).DialContext
+	if p.place != nil {
+		dial = p.place.Dial
+	}
+	conn, err := dial(ctx, "tcp4", address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 // Wait waits until the process has ended; how it ended is not an error.
@@ -202,7 +229,39 @@ func (p *Process) signal(signals ...syscall.Signal) error {
 func (p *Process) Kill() error { return p.signal(syscall.SIGKILL) }
 
 // Freeze stops the process with SIGSTOP: its connections stay open and nothing answers.
-func (p *Process) Freeze() error { return p.signal(syscall.SIGSTOP) }
+// It returns when every thread of it has stopped: the signal alone leaves them a moment in which they may still answer.
+func (p *Process) Freeze() error {
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	pid := p.Pid()
+	for deadline := time.Now().Add(5 * time.Second); !stopped(pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("freeze %s (pid %d): it has not stopped", p.Name(), pid)
+		}
+	}
+	return nil
+}
+
+// stopped tells whether no thread of a process runs any more; on systems that do not say, it is taken to be so.
+func stopped(pid int) bool {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return true
+	}
+	for _, file := range files {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		// The state is what follows the name, which is in parentheses and may hold any character.
+		rest := stat[bytes.LastIndexByte(stat, ')')+1:]
+		if fields := bytes.Fields(rest); len(fields) > 0 && !bytes.ContainsAny(fields[0], "TtZX") {
+			return false
+		}
+	}
+	return true
+}
 
 // Thaw lets a frozen process go on.
 func (p *Process) Thaw() error { return p.signal(syscall.SIGCONT) }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -172,6 +173,14 @@ type TopologyOptions struct {
 	FirstID uint32
 	// NamePrefix names the servers' directories together with their ids; default db.
 	NamePrefix string
+	// Each has options for single servers, by number: the master is 0, the first replica 1.
+	Each map[int]map[string]string
+	// Below names, by number, servers that replicate from another one than the master.
+	Below map[int]int
+	// Disks have, by number, the data directories of single servers.
+	Disks map[int]*Disk
+	// CoMaster has the master replicate from the first replica, which stays read-only.
+	CoMaster bool
 	ReplicateOptions
 }
 
@@ -194,16 +203,21 @@ func (s *Stack) Topology(ctx context.Context, flavor Flavor, replicas int, optio
 	var servers []*Server
 	for i := range replicas + 1 {
 		id := first + uint32(i)
+		own := maps.Clone(options.Options)
+		if own == nil {
+			own = map[string]string{}
+		}
+		maps.Copy(own, options.Each[i])
 		server, err := s.StartServer(ctx, ServerSpec{Flavor: flavor, ServerID: id, Name: fmt.Sprintf("%s%d", prefix, id),
-			SemiSync: options.SemiSync, Options: options.Options})
+			SemiSync: options.SemiSync, Options: own, Disk: options.Disks[i]})
 		if err != nil {
 			return nil, err
 		}
 		servers = append(servers, server)
 	}
 	cluster := &Cluster{Master: servers[0], Replicas: servers[1:]}
-	for _, replica := range cluster.Replicas {
-		if err := Replicate(ctx, replica, cluster.Master, options.ReplicateOptions); err != nil {
+	for i, replica := range cluster.Replicas {
+		if err := Replicate(ctx, replica, servers[options.Below[i+1]], options.ReplicateOptions); err != nil {
 			return nil, err
 		}
 	}
@@ -223,5 +237,19 @@ func (s *Stack) Topology(ctx context.Context, flavor Flavor, replicas int, optio
 			return nil, err
 		}
 	}
+	if options.CoMaster {
+		return cluster, closeRing(ctx, cluster.Master, cluster.Replicas[0], options.ReplicateOptions)
+	}
 	return cluster, nil
+}
+
+// closeRing has a master replicate from one of its replicas.
+func closeRing(ctx context.Context, master, other *Server, options ReplicateOptions) error {
+	if master.flavor == MariaDB {
+		// It has all of this already, by writing it.
+		if err := master.Exec(ctx, "SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_binlog_pos"); err != nil {
+			return err
+		}
+	}
+	return Replicate(ctx, master, other, options)
 }

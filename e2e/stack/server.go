@@ -31,6 +31,8 @@ type ServerSpec struct {
 	SemiSync bool
 	// Options are added to (and win over) the option file's.
 	Options map[string]string
+	// Disk has the data directory; nil is the stack's own directory.
+	Disk *Disk
 }
 
 // Server is a running (or stopped) database server.
@@ -56,19 +58,22 @@ func (s *Stack) StartServer(ctx context.Context, spec ServerSpec) (*Server, erro
 	if err != nil {
 		return nil, err
 	}
-	ip, err := s.IP(MySQLPort)
-	if err != nil {
-		return nil, err
-	}
 	name := spec.Name
 	if name == "" {
 		name = fmt.Sprintf("db%d", spec.ServerID)
+	}
+	ip, err := s.IPFor(name, MySQLPort)
+	if err != nil {
+		return nil, err
 	}
 	place := map[string]string{
 		"datadir": filepath.Join(s.dir, name, "data"), "socket": filepath.Join(s.dir, name, "s.sock"),
 		"pid_file": "server.pid", "bind_address": ip, "port": strconv.Itoa(MySQLPort),
 		"report_host": ip, "report_port": strconv.Itoa(MySQLPort),
 		"server_id": strconv.FormatUint(uint64(spec.ServerID), 10),
+	}
+	if spec.Disk != nil {
+		place["datadir"] = filepath.Join(spec.Disk.Dir(), "data")
 	}
 	layers := []map[string]string{small(spec.Flavor), inst.basics, replicationOptions(spec.Flavor), place}
 	if spec.SemiSync {
@@ -222,15 +227,6 @@ func (s *Server) WaitReady(ctx context.Context) error {
 		if s.host == "" {
 			return nil
 		}
-		return dial(ctx, s.Key())
+		return s.reach(ctx, s.Key())
 	})
-}
-
-func dial(ctx context.Context, address string) error {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp4", address)
-	if err != nil {
-		return err
-	}
-	return conn.Close()
 }

@@ -38,6 +38,9 @@ type Stack struct {
 	nextIP int
 	names  map[string]bool
 	procs  []*Process
+	disks  []*Disk
+	net    *Net
+	places map[string]*Host
 	dbs    []interface{ Close() error }
 	closed bool
 }
@@ -59,7 +62,7 @@ func New(ctx context.Context, options Options) (*Stack, error) {
 		return nil, err
 	}
 	sweep()
-	s := &Stack{log: options.Log, cache: cache, names: map[string]bool{}, nextIP: 1,
+	s := &Stack{log: options.Log, cache: cache, names: map[string]bool{}, places: map[string]*Host{}, nextIP: 1,
 		starts: make(chan func()), done: make(chan struct{})}
 	if s.log == nil {
 		s.log = func(string, ...any) {}
@@ -119,6 +122,20 @@ func (s *Stack) IP(ports ...int) (string, error) {
 	return "", fmt.Errorf("the stack's %d loopback addresses are used up", lastHost)
 }
 
+// IPFor hands out an address for a part with this name: on the host where it is placed, or else on loopback.
+func (s *Stack) IPFor(part string, ports ...int) (string, error) {
+	s.mu.Lock()
+	host, net := s.places[part], s.net
+	s.mu.Unlock()
+	switch {
+	case host != nil:
+		return host.newAddress() // nobody else is on it
+	case net != nil:
+		return "", fmt.Errorf("%s is on no host, and would not be reached from any: place it on one", part)
+	}
+	return s.IP(ports...)
+}
+
 func portsFree(ip string, ports []int) bool {
 	for _, port := range ports {
 		listener, err := net.Listen("tcp4", net.JoinHostPort(ip, strconv.Itoa(port)))
@@ -168,10 +185,13 @@ func (s *Stack) Close() error {
 		return nil
 	}
 	s.closed = true
-	procs, dbs := s.procs, s.dbs
+	procs, dbs, disks, net := s.procs, s.dbs, s.disks, s.net
 	s.mu.Unlock()
 
 	var failures []error
+	for _, d := range disks { // who waits for a stalled one cannot be killed
+		failures = append(failures, d.Resume())
+	}
 	for _, db := range dbs {
 		failures = append(failures, db.Close())
 	}
@@ -188,6 +208,12 @@ func (s *Stack) Close() error {
 	}
 	close(s.starts)
 	<-s.done
+	for _, d := range disks {
+		failures = append(failures, d.unmount())
+	}
+	if net != nil {
+		failures = append(failures, net.close())
+	}
 	failures = append(failures, s.claim.Close(), os.RemoveAll(s.dir), s.lock.Close())
 	return errors.Join(failures...)
 }
@@ -221,10 +247,22 @@ func sweep() {
 		if err != nil {
 			continue
 		}
+		unmountLeft(dir)
 		if os.RemoveAll(dir) == nil {
 			_ = file.Close()
 			continue
 		}
 		_ = file.Close()
+	}
+}
+
+// unmountLeft unmounts the disks that a killed stack left in its directory.
+func unmountLeft(dir string) {
+	mounts, err := filepath.Glob(filepath.Join(dir, "*", "mount"))
+	if err != nil {
+		return
+	}
+	for _, mount := range mounts {
+		_ = syscall.Unmount(mount, syscall.MNT_DETACH) // what is not mounted is fine
 	}
 }

@@ -264,3 +264,29 @@ backend writer
 		t.Errorf("a broken configuration ended with %v, want HAProxy's own words", err)
 	}
 }
+
+// A chain below the first replica, and a ring with it.
+func TestShapes(t *testing.T) {
+	for _, flavor := range []stack.Flavor{stack.MariaDB, stack.MySQL} {
+		t.Run(string(flavor), func(t *testing.T) {
+			s, ctx := newStack(t)
+			cluster, err := s.Topology(ctx, flavor, 2, stack.TopologyOptions{
+				Below: map[int]int{2: 1}, CoMaster: true, Each: map[int]map[string]string{2: {"max_connections": "77"}},
+			})
+			must(t, err)
+			master, first, leaf := cluster.Master, cluster.Replicas[0], cluster.Replicas[1]
+			for replica, source := range map[*stack.Server]*stack.Server{leaf: first, first: master, master: first} {
+				status, err := replica.ReplicaStatus(ctx)
+				must(t, err)
+				if !status.Running() || status.SourceHost != source.Host() {
+					t.Errorf("%s: %+v, want it to follow %s", replica.Key(), status, source.Key())
+				}
+			}
+			must(t, master.Exec(ctx, "CREATE TABLE app.t (id INT PRIMARY KEY)", "INSERT INTO app.t VALUES (1)"))
+			must(t, stack.WaitCaughtUp(ctx, leaf, master))
+			if got := value(t, ctx, leaf, "SELECT @@max_connections"); got != "77" {
+				t.Errorf("max_connections is %s", got)
+			}
+		})
+	}
+}

@@ -21,11 +21,21 @@ func (s *Stack) StartController(ctx context.Context, binary, name, config string
 // BuildSwitchyard builds the product's binary with the given build tags and returns a copy of it in the stack's
 // directory. The build itself is kept in the cache, where the next stack finds it up to date.
 func (s *Stack) BuildSwitchyard(ctx context.Context, tags ...string) (path string, err error) {
+	return s.buildProgram(ctx, "switchyard", ".", tags...)
+}
+
+// buildStandin builds the stand-in for ProxySQL in the same way.
+func (s *Stack) buildStandin(ctx context.Context) (string, error) {
+	return s.buildProgram(ctx, "standin", "./e2e/standin")
+}
+
+func (s *Stack) buildProgram(ctx context.Context, program, source string, tags ...string) (path string, err error) {
 	root, err := moduleRoot(ctx)
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(s.cache, "build", strings.Join(append([]string{"switchyard"}, tags...), "-"))
+	name := strings.Join(append([]string{program}, tags...), "-")
+	dir := filepath.Join(s.cache, "build", name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the build directory: %w", err)
 	}
@@ -34,13 +44,17 @@ func (s *Stack) BuildSwitchyard(ctx context.Context, tags ...string) (path strin
 		return "", err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	built := filepath.Join(dir, "switchyard")
-	cmd := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", built, ".")
+	// A stack builds a program once: one that runs cannot be written over.
+	path = filepath.Join(s.dir, name+"-bin")
+	if executable(path) {
+		return path, nil
+	}
+	built := filepath.Join(dir, program)
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", built, source)
 	cmd.Dir = root
 	if output, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build in %s: %w\n%s", root, err, strings.TrimSpace(string(output)))
+		return "", fmt.Errorf("go build %s in %s: %w\n%s", source, root, err, strings.TrimSpace(string(output)))
 	}
-	path = filepath.Join(s.dir, strings.Join(append([]string{"switchyard"}, tags...), "-")+"-bin")
 	if err := copyFile(built, path, 0o700); err != nil {
 		return "", fmt.Errorf("copy the binary: %w", err)
 	}

@@ -18,6 +18,9 @@ import (
 // templateVersion changes when the way templates are made does.
 const templateVersion = 1
 
+// keepFor is for how long a template is kept though another one is made.
+const keepFor = 6 * time.Hour
+
 // copyTemplate fills a data directory with a copy of the template: a cleanly shut down server with the stack's
 // accounts and nothing else in it. The template is made once and kept in the cache, under a name that depends on
 // everything it was made from. The lock is held while copying, so that nobody replaces the template meanwhile.
@@ -48,16 +51,20 @@ func (s *Stack) copyTemplate(ctx context.Context, flavor Flavor, inst install, t
 // keepTemplate makes the template, in place of those that other versions of the server or of the recipe left.
 func (s *Stack) keepTemplate(ctx context.Context, flavor Flavor, inst install, dir, final string) error {
 	s.log("initialising the %s data template (once)", flavor)
+	work := filepath.Join(dir, string(flavor)+"-new")
 	stale, err := filepath.Glob(filepath.Join(dir, string(flavor)+"-*"))
 	if err != nil {
 		return err
 	}
 	for _, old := range stale {
+		// One that is fresh may be in use: tests of two versions that run side by side must not take turns in making theirs.
+		if info, err := os.Stat(old); err == nil && old != work && time.Since(info.ModTime()) < keepFor {
+			continue
+		}
 		if err := os.RemoveAll(old); err != nil {
 			return fmt.Errorf("remove an old data template: %w", err)
 		}
 	}
-	work := filepath.Join(dir, string(flavor)+"-new")
 	if err := s.makeTemplate(ctx, flavor, inst, work); err != nil {
 		return errors.Join(fmt.Errorf("initialise %s: %w", flavor, err), os.RemoveAll(work))
 	}

@@ -69,6 +69,9 @@ func Watch(s *site.Site) (*invariants.Observer, error) {
 	for _, p := range s.Proxies {
 		targets = append(targets, invariants.Target{Name: p.Name, Address: p.Listen, Proxy: true})
 	}
+	for _, p := range s.ProxySQLs {
+		targets = append(targets, invariants.Target{Name: p.Name, Address: p.Address(), Proxy: true})
+	}
 	for _, server := range s.Servers() {
 		targets = append(targets, invariants.Target{Name: server.Key(), Address: server.Key()})
 	}
@@ -132,6 +135,7 @@ type Report struct {
 	// Outage is the longest time between two acknowledged writes of all workers together, since the fault.
 	Outage time.Duration
 	Acked  int
+	Errors workload.Errors
 	// Lost are the acknowledged writes that the last master does not have.
 	Lost    []workload.Write
 	Verdict invariants.Verdict
@@ -146,7 +150,7 @@ func (t *Trial) End(ctx context.Context, zeroLoss bool, winners ...*stack.Server
 		t.masters = append(t.masters, w.ServerID())
 		last = w
 	}
-	r := Report{Outage: t.Load.Outage(t.faultAt, time.Now()).Length(), Acked: t.Load.Count()}
+	r := Report{Outage: t.Load.Outage(t.faultAt, time.Now()).Length(), Acked: t.Load.Count(), Errors: t.Load.Errors()}
 	var err error
 	if r.Lost, err = t.Load.Missing(ctx, last.Root()); err != nil {
 		return r, err

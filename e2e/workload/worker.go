@@ -22,6 +22,7 @@ type worker struct {
 	acked   []Write
 	failed  error
 	failure time.Time
+	errors  Errors
 }
 
 func (w *worker) acknowledged() []Write {
@@ -52,10 +53,22 @@ func (w *worker) lastError() (time.Time, error) {
 	return w.failure, w.failed
 }
 
-func (w *worker) note(err error) {
+// noteRefused remembers a connection that did not come about, noteBroken one that failed later.
+func (w *worker) noteRefused(err error) { w.note(err, Errors{Refused: 1}) }
+
+func (w *worker) noteBroken(err error) { w.note(err, Errors{Broken: 1}) }
+
+func (w *worker) note(err error, more Errors) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failed, w.failure = err, time.Now()
+	w.errors = w.errors.plus(more)
+}
+
+func (w *worker) sawErrors() Errors {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.errors
 }
 
 // run connects and writes; a connection on which anything failed is given up, as an application's pool does.
@@ -76,7 +89,9 @@ func (w *worker) run(ctx context.Context, offset time.Duration) {
 func (w *worker) connected(ctx context.Context) (wrote bool) {
 	conn, err := w.dialer.Dial(ctx)
 	if err != nil {
-		w.note(err)
+		if ctx.Err() == nil {
+			w.noteRefused(err)
+		}
 		return false
 	}
 	// What a failed connection says on closing is of no interest.
@@ -84,13 +99,15 @@ func (w *worker) connected(ctx context.Context) (wrote bool) {
 	// The proxy passes bytes: whoever answers this is who answers everything on this connection.
 	id, err := conn.Integers(ctx, "SELECT @@server_id")
 	if err != nil {
-		w.note(err)
+		if ctx.Err() == nil {
+			w.noteBroken(err)
+		}
 		return false
 	}
 	for ctx.Err() == nil {
 		if err := w.write(ctx, conn, uint32(id[0])); err != nil {
 			if ctx.Err() == nil {
-				w.note(err)
+				w.noteBroken(err)
 			}
 			return wrote
 		}

@@ -31,6 +31,8 @@ type Config struct {
 	Rate int
 	// Timeout bounds each connect, read and write; default 300 ms.
 	Timeout time.Duration
+	// Dial connects from where the application is; nil for from here.
+	Dial session.Dial
 }
 
 // Write is one acknowledged write.
@@ -70,7 +72,7 @@ func New(config Config) (*Workload, error) {
 		return nil, fmt.Errorf("workers (%d) and rate (%d) must be above 0", config.Workers, config.Rate)
 	}
 	dialer, err := session.NewDialer(session.Config{Address: config.Address, User: config.User,
-		Password: config.Password, Schema: config.Schema, Timeout: config.Timeout})
+		Password: config.Password, Schema: config.Schema, Timeout: config.Timeout, Dial: config.Dial})
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +134,26 @@ func (w *Workload) Forget(before time.Time) {
 	for _, worker := range w.workers {
 		worker.forget(before)
 	}
+}
+
+// Errors counts what went wrong for the application.
+type Errors struct {
+	// Broken are connections that were lost, Refused are attempts to connect that failed.
+	Broken  int `json:"broken"`
+	Refused int `json:"refused"`
+}
+
+func (e Errors) plus(more Errors) Errors {
+	return Errors{Broken: e.Broken + more.Broken, Refused: e.Refused + more.Refused}
+}
+
+// Errors counts what all workers were told so far. The end of the application is no error.
+func (w *Workload) Errors() Errors {
+	var all Errors
+	for _, worker := range w.workers {
+		all = all.plus(worker.sawErrors())
+	}
+	return all
 }
 
 // LastError is what the most recently failed worker was told, nil if none has failed.

@@ -48,8 +48,10 @@ func TestRateIsSustainedWithDurableCommits(t *testing.T) {
 			if rate < leastRate {
 				t.Errorf("%.0f acknowledged writes per second, want at least %d", rate, leastRate)
 			}
-			if err := stack.WaitCaughtUp(ctx, cluster.Replicas[0], cluster.Master); err != nil {
-				t.Fatal(err)
+			for _, replica := range cluster.Replicas {
+				if err := stack.WaitCaughtUp(ctx, replica, cluster.Master); err != nil {
+					t.Fatal(err)
+				}
 			}
 			for _, server := range cluster.Servers() {
 				missing, err := app.Missing(ctx, server.Root())

@@ -124,11 +124,12 @@ const maxRaces = 64
 
 // Publish makes the keys of the record's cluster say what the record says, in
 // one transaction, unless they hold a higher epoch: then it returns a
-// *routes.HigherEpochError. It reports whether anything had to be written.
+// *routes.HigherEpochError. It returns what was there before; nil where nothing
+// had to be written.
 //
 // An epoch has one master. Keys of the same epoch that name another one were
 // changed by hand, and so was an epoch that cannot be read: both are repaired.
-func (c *Consul) Publish(ctx context.Context, record routes.Record) (changed bool, err error) {
+func (c *Consul) Publish(ctx context.Context, record routes.Record) (was *routes.Holding, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	keys, err := c.keys(record.Cluster)
@@ -136,27 +137,28 @@ func (c *Consul) Publish(ctx context.Context, record routes.Record) (changed boo
 		err = record.Validate()
 	}
 	if err != nil {
-		return false, c.named(err)
+		return nil, c.named(err)
 	}
 	for range maxRaces {
 		held, err := c.read(ctx, keys)
 		if err != nil {
-			return false, c.named(err)
+			return nil, c.named(err)
 		}
 		write, err := held.decide(record)
 		if err != nil || !write {
-			return false, c.named(err)
+			return nil, c.named(err)
 		}
 		won, err := c.write(ctx, keys, held.index(), record)
 		if err != nil {
-			return false, c.named(err)
+			return nil, c.named(err)
 		}
 		if won {
 			c.log.Debug("A master was published.", "cluster", record.Cluster, "epoch", record.Epoch, "master", record.Master)
-			return true, nil
+			before := held.holding(record.Cluster)
+			return &before, nil
 		}
 	}
-	return false, c.named(fmt.Errorf("cluster %s: overtaken by other writers %d times", record.Cluster, maxRaces))
+	return nil, c.named(fmt.Errorf("cluster %s: overtaken by other writers %d times", record.Cluster, maxRaces))
 }
 
 // Read returns what the keys of a cluster hold, as far as it can be read; the

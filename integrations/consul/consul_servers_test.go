@@ -57,8 +57,8 @@ func newReal(t *testing.T, timeout time.Duration) (*stack.Consul, *Consul, conte
 
 func publish(t *testing.T, ctx context.Context, c *Consul, r routes.Record, want bool) {
 	t.Helper()
-	if changed, err := c.Publish(ctx, r); err != nil || changed != want {
-		t.Fatalf("Publish(%s) = %v, %v; want changed %v", r.Epoch, changed, err, want)
+	if was, err := c.Publish(ctx, r); err != nil || (was != nil) != want {
+		t.Fatalf("Publish(%s) = %v, %v; want changed %v", r.Epoch, was, err, want)
 	}
 }
 
@@ -88,7 +88,8 @@ func TestLayoutAndOrder(t *testing.T) {
 	publish(t, ctx, c, first, true)
 	check(t, ctx, c, map[string]string{
 		"mysql/master/shop": "db1:3306", "mysql/master/shop/hostname": "db1", "mysql/master/shop/port": "3306",
-		"mysql/master/shop/ipv4": "10.0.0.1", "mysql/master/shop/ipv6": "", "mysql/master/shop/epoch": "1.3"})
+		"mysql/master/shop/ipv4": "10.0.0.1", "mysql/master/shop/ipv6": "", "mysql/master/shop/epoch": "1.3",
+		"mysql/master/shop/revision": "1.3.2"})
 	if got, err := c.Read(ctx, "shop"); err != nil || got != first {
 		t.Fatalf("Read() = %+v, %v; want %+v", got, err, first)
 	}
@@ -102,7 +103,7 @@ func TestLayoutAndOrder(t *testing.T) {
 	publish(t, ctx, c, record(4, "db2"), true)
 	var higher *routes.HigherEpochError
 	changed, err := c.Publish(ctx, first)
-	if !errors.As(err, &higher) || changed || higher.Held.Number != 4 || higher.Offered.Number != 3 {
+	if !errors.As(err, &higher) || changed != nil || higher.Held.Number != 4 || higher.Offered.Number != 3 {
 		t.Fatalf("an older epoch: %v, %v", changed, err)
 	}
 	all := raw(t, ctx, c, "mysql/master/shop").ModifyIndex
@@ -135,7 +136,7 @@ func TestWhatWasChangedByHandIsRepaired(t *testing.T) {
 	_, c, ctx := newReal(t, 10*time.Second)
 	want := record(5, "db1")
 	publish(t, ctx, c, want, true)
-	for _, key := range []string{"", "/hostname", "/port", "/ipv4", "/ipv6", "/epoch"} {
+	for _, key := range []string{"", "/hostname", "/port", "/ipv4", "/ipv6", "/epoch", "/revision"} {
 		_, err := c.client.KV().Delete("mysql/master/shop"+key, nil)
 		must(t, err)
 		publish(t, ctx, c, want, true)
@@ -150,7 +151,7 @@ func TestWhatWasChangedByHandIsRepaired(t *testing.T) {
 	_, err := c.client.KV().Put(&api.KVPair{Key: "mysql/master/shop/epoch", Value: []byte("1.6")}, nil)
 	must(t, err)
 	var higher *routes.HigherEpochError
-	if changed, err := c.Publish(ctx, want); !errors.As(err, &higher) || changed {
+	if changed, err := c.Publish(ctx, want); !errors.As(err, &higher) || changed != nil {
 		t.Fatalf("a higher epoch set by hand: %v, %v", changed, err)
 	}
 	check(t, ctx, c, map[string]string{"mysql/master/shop/epoch": "1.6"})
@@ -238,7 +239,7 @@ func TestDownHungAndRestarted(t *testing.T) {
 
 	must(t, real.Kill())
 	must(t, real.Wait(ctx))
-	if changed, err := c.Publish(ctx, record(4, "db4")); err == nil || changed {
+	if changed, err := c.Publish(ctx, record(4, "db4")); err == nil || changed != nil {
 		t.Errorf("down: %v, %v", changed, err)
 	}
 	if _, err := c.Read(ctx, "shop"); err == nil {
@@ -325,6 +326,26 @@ func TestToken(t *testing.T) {
 		} else if config.Token != "" && strings.Contains(err.Error(), config.Token) {
 			t.Errorf("%s: the error tells the token: %v", name, err)
 		}
+	}
+	reader := func(config Config, rules string) *Consul {
+		options := new(api.WriteOptions).WithContext(ctx)
+		policy, _, err := admin.client.ACL().PolicyCreate(&api.ACLPolicy{Name: "reader-" + config.Prefix, Rules: rules}, options)
+		must(t, err)
+		token, _, err := admin.client.ACL().TokenCreate(&api.ACLToken{
+			Policies: []*api.ACLTokenPolicyLink{{ID: policy.ID}}}, options)
+		must(t, err)
+		config.Token = token.SecretID
+		return newConsul(t, config)
+	}
+	may := reader(base, `key_prefix "mysql/master/" { policy = "read" }`)
+	if got, _, err := may.Watch(ctx, "shop", 0, time.Second); err != nil || got.Epoch.Number != 1 {
+		t.Errorf("Watch() with a token that may read = %+v, %v", got, err)
+	}
+	if _, _, err := newConsul(t, wrong).Watch(ctx, "shop", 0, time.Second); err == nil || strings.Contains(err.Error(), wrong.Token) {
+		t.Errorf("Watch() with an unknown token: %v", err)
+	}
+	if _, _, err := newConsul(t, base).Watch(ctx, "shop", 0, time.Second); err == nil {
+		t.Error("watched without a token")
 	}
 	if got, err := newConsul(t, allowed).Read(ctx, "shop"); err != nil || got.Epoch.Number != 1 {
 		t.Errorf("Read() = %+v, %v", got, err)

@@ -25,7 +25,7 @@ func newConsul(t *testing.T, config Config) *Consul {
 }
 
 func record(number uint64, host string) routes.Record {
-	return routes.Record{Cluster: "shop", Epoch: routes.Epoch{Generation: 1, Number: number},
+	return routes.Record{Cluster: "shop", Epoch: routes.Epoch{Generation: 1, Number: number}, Revision: 2,
 		Master: routes.Server{Host: host, Port: 3306}, IPv4: "10.0.0.1"}
 }
 
@@ -130,6 +130,10 @@ func TestDecide(t *testing.T) {
 		{"changed ipv4", changed(keyIPv4, ""), true, false},
 		// Empty and absent are not the same for a template that reads the key.
 		{"deleted ipv6", deleted(keyIPv6), true, false},
+		{"deleted revision", deleted(keyRevision), true, false},
+		{"revision of another epoch", changed(keyRevision, "1.4.9"), true, false},
+		{"unreadable revision", changed(keyRevision, "1.5.x"), true, false},
+		{"another revision of the epoch", changed(keyRevision, "1.5.9"), false, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -148,6 +152,11 @@ func TestHeldRecordIsReadBack(t *testing.T) {
 	if got := holding(want).record("shop"); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
+	stale := holding(want)
+	stale[keyRevision].value = "1.4.9"
+	if got := stale.record("shop"); got.Revision != 0 {
+		t.Errorf("the revision of another epoch was read as %d", got.Revision)
+	}
 	if got := (held{}).record("shop"); !got.Epoch.IsZero() || got.Master.Port != 0 {
 		t.Errorf("nothing was read as %+v", got)
 	}
@@ -156,7 +165,7 @@ func TestHeldRecordIsReadBack(t *testing.T) {
 func TestRefusesARecordThatIsNone(t *testing.T) {
 	c := newConsul(t, Config{Datacenter: "dc1", Address: "127.0.0.1:1"})
 	for _, bad := range []routes.Record{{}, {Cluster: "shop"}, {Cluster: "shop", Epoch: routes.Epoch{Generation: 1}}} {
-		if changed, err := c.Publish(t.Context(), bad); err == nil || changed {
+		if changed, err := c.Publish(t.Context(), bad); err == nil || changed != nil {
 			t.Errorf("%+v: %v, %v", bad, changed, err)
 		}
 	}
@@ -181,5 +190,26 @@ func TestSilenceEndsByTheDeadline(t *testing.T) {
 	}
 	if _, err := c.Read(t.Context(), "shop"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Read() = %v, want a deadline exceeded", err)
+	}
+}
+
+func TestFaultsOfWhatIsHeld(t *testing.T) {
+	now := record(5, "db1")
+	if got := holding(now).holding("shop"); got.Record != now || len(got.Faults) != 0 || got.String() != "db1:3306 of epoch 1.5 at 10.0.0.1" {
+		t.Errorf("what we wrote: %+v", got)
+	}
+	if got := (held{}).holding("shop"); !got.Empty() || got.String() != "nothing" {
+		t.Errorf("nothing: %+v", got)
+	}
+	for key, want := range map[int]string{keyEpoch: "epoch", keyMaster: "master", keyHostname: "hostname", keyPort: "port",
+		keyIPv4: "ipv4", keyIPv6: "ipv6", keyRevision: "revision"} {
+		changed, deleted := holding(now), holding(now)
+		changed[key].value, deleted[key] = "by hand "+strings.Repeat("x", 90), pair{}
+		if got := changed.holding("shop"); len(got.Faults) == 0 || got.Empty() || !strings.Contains(got.String(), want) && key != keyHostname {
+			t.Errorf("%s changed: %q", want, got.Faults)
+		}
+		if got := deleted.holding("shop"); len(got.Faults) == 0 || !strings.Contains(got.Faults[0], "missing: "+want) {
+			t.Errorf("%s deleted: %q", want, got.Faults)
+		}
 	}
 }

@@ -21,6 +21,7 @@ const (
 	keyPort
 	keyIPv4
 	keyIPv6
+	keyRevision
 	keyCount
 )
 
@@ -39,13 +40,34 @@ func (c *Consul) keys(cluster string) ([keyCount]string, error) {
 	}
 	folder := c.config.Prefix + "/" + cluster
 	return [keyCount]string{keyEpoch: folder + "/epoch", keyMaster: folder, keyHostname: folder + "/hostname",
-		keyPort: folder + "/port", keyIPv4: folder + "/ipv4", keyIPv6: folder + "/ipv6"}, nil
+		keyPort: folder + "/port", keyIPv4: folder + "/ipv4", keyIPv6: folder + "/ipv6",
+		keyRevision: folder + "/revision"}, nil
 }
 
 // values returns what the keys are to hold.
 func values(r routes.Record) [keyCount]string {
 	return [keyCount]string{keyEpoch: r.Epoch.String(), keyMaster: r.Master.String(), keyHostname: r.Master.Host,
-		keyPort: strconv.Itoa(int(r.Master.Port)), keyIPv4: r.IPv4, keyIPv6: r.IPv6}
+		keyPort: strconv.Itoa(int(r.Master.Port)), keyIPv4: r.IPv4, keyIPv6: r.IPv6,
+		keyRevision: revision(r)}
+}
+
+// revision carries its epoch with it: a writer that knows no revisions leaves an
+// old one behind.
+func revision(r routes.Record) string {
+	return r.Epoch.String() + "." + strconv.FormatUint(r.Revision, 10)
+}
+
+// parseRevision returns the revision that was written with an epoch; 0 for none.
+func parseRevision(text string, epoch routes.Epoch) uint64 {
+	number, ok := strings.CutPrefix(text, epoch.String()+".")
+	if !ok {
+		return 0
+	}
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // pair is one key as it was read; the index is 0 where there is none.
@@ -64,7 +86,7 @@ func (h held) record(cluster string) routes.Record {
 		IPv4: h[keyIPv4].value, IPv6: h[keyIPv6].value}
 	// What cannot be read stays zero, which is no epoch and no port.
 	if epoch, err := routes.ParseEpoch(h[keyEpoch].value); err == nil {
-		record.Epoch = epoch
+		record.Epoch, record.Revision = epoch, parseRevision(h[keyRevision].value, epoch)
 	}
 	if port, err := strconv.ParseUint(h[keyPort].value, 10, 16); err == nil {
 		record.Master.Port = uint16(port)
@@ -79,6 +101,11 @@ func (h held) decide(record routes.Record) (write bool, err error) {
 		return false, &routes.HigherEpochError{Cluster: record.Cluster, Held: epoch, Offered: record.Epoch}
 	}
 	for i, want := range values(record) {
+		// A later revision changes the readers, and nothing of what is said here:
+		// consumers are not woken for it.
+		if i == keyRevision && parseRevision(h[i].value, record.Epoch) > 0 {
+			continue
+		}
 		if h[i].index == 0 || h[i].value != want {
 			return true, nil
 		}

@@ -33,6 +33,13 @@ type Config struct {
 	// Target is where its runtime API listens: tcp://HOST:PORT or unix:///PATH.
 	Target  string
 	Backend haproxy.Backend
+	// Readers are the slots that carry the cluster's readers; zero for none. Those
+	// in Datacenter, the proxy's own, are preferred.
+	Readers    haproxy.Readers
+	Datacenter string
+	// Master is where its master process listens, in the same form, by which the
+	// sessions of old workers are found and ended; "" where it does not.
+	Master string
 	// Timeout bounds each call, on top of its context; 0 for DefaultTimeout.
 	Timeout time.Duration
 	// Lookup resolves the hosts of masters, as HAProxy takes addresses only;
@@ -48,11 +55,14 @@ const DefaultTimeout = time.Second
 type Proxy struct {
 	config Config
 	target haproxy.Target
+	master *haproxy.Target // nil where there is none
 	now    func() time.Time
 	log    *slog.Logger
 
 	mu        sync.Mutex
 	addresses map[string]resolved
+	// oldReaders is true while old workers may have sessions of a reader that left.
+	oldReaders bool
 }
 
 // resolved is an address that a host had a while ago.
@@ -65,12 +75,21 @@ type resolved struct {
 // keeper, which looks twice a second, does not ask the resolver as often.
 const addressLife = 30 * time.Second
 
+// againTime bounds the search for a host that had an address a while ago. If it
+// fails, that one is taken: a resolver that fails together with a master must not
+// hold up its successor, nor end the sessions of readers.
+const againTime = 100 * time.Millisecond
+
 // New checks the configuration; it does not connect.
 func New(config Config, now func() time.Time, log *slog.Logger) (*Proxy, error) {
 	target, err := haproxy.ParseTarget(config.Target)
 	if err == nil {
 		err = config.Backend.Validate()
 	}
+	if err == nil && !config.Readers.IsZero() {
+		err = config.Readers.Validate()
+	}
+	master, errMaster := parseMaster(config.Master)
 	switch {
 	case config.Name == "":
 		return nil, fmt.Errorf("haproxy %s: name is empty: give the proxy one", config.Target)
@@ -78,6 +97,8 @@ func New(config Config, now func() time.Time, log *slog.Logger) (*Proxy, error) 
 		return nil, fmt.Errorf("haproxy %s: cluster is empty: name the one whose writer it carries", config.Name)
 	case err != nil:
 		return nil, fmt.Errorf("haproxy %s: %w", config.Name, err)
+	case errMaster != nil:
+		return nil, fmt.Errorf("haproxy %s: master: %w", config.Name, errMaster)
 	case config.Timeout < 0:
 		return nil, fmt.Errorf("haproxy %s: timeout %s is negative", config.Name, config.Timeout)
 	}
@@ -87,8 +108,16 @@ func New(config Config, now func() time.Time, log *slog.Logger) (*Proxy, error) 
 	if config.Lookup == nil {
 		config.Lookup = net.DefaultResolver.LookupNetIP
 	}
-	return &Proxy{config: config, target: target, now: now, log: log.With("proxy", config.Name),
+	return &Proxy{config: config, target: target, master: master, now: now, log: log.With("proxy", config.Name),
 		addresses: make(map[string]resolved)}, nil
+}
+
+func parseMaster(text string) (*haproxy.Target, error) {
+	if text == "" {
+		return nil, nil
+	}
+	target, err := haproxy.ParseTarget(text)
+	return &target, err
 }
 
 // Name returns what operators call the proxy.
@@ -113,27 +142,52 @@ func (p *Proxy) Apply(ctx context.Context, table routes.Table) (routes.Proof, er
 	}
 	talk, err := dial(ctx, p.target)
 	if err != nil {
-		return routes.Proof{}, p.named(err)
+		return routes.Proof{}, p.named(p.notRunning(ctx, err))
 	}
 	defer talk.close()
+	proof, err := p.follow(ctx, talk, table, at, phases)
+	// Whether the writer followed or not: a reader that is gone is gone.
+	proof.Readers = p.followReaders(ctx, talk, table)
+	if err != nil {
+		return proof, p.named(err)
+	}
+	p.log.Debug("The proxy follows.", "cluster", table.Cluster, "epoch", table.Epoch, "revision", table.Revision,
+		"address", proof.Address, "serving", proof.Serving)
+	return proof, nil
+}
+
+// follow carries the writer's part out.
+func (p *Proxy) follow(
+	ctx context.Context, talk *talk, table routes.Table, at netip.AddrPort, phases []haproxy.Phase,
+) (routes.Proof, error) {
 	if table.Writer != nil {
 		// Withdrawing twice hurts nobody; announcing twice would kill sessions.
 		state, err := talk.look(ctx, p.config.Backend)
 		if err != nil {
-			return routes.Proof{}, p.named(err)
+			return routes.Proof{}, err
 		}
 		if haproxy.Goal(table, at).Unmet(state) == "" {
 			return proof(state, true), nil
 		}
 	}
 	var state haproxy.State
+	var err error
 	for _, phase := range phases {
 		if state, err = talk.carry(ctx, p.config.Backend, phase); err != nil {
-			return proof(state, false), p.named(err)
+			return proof(state, false), err
+		}
+		if phase.Expect.Serving {
+			continue
+		}
+		// Nobody is let in again before the old workers are empty, too.
+		if left, err := p.endOldSessions(ctx, p.config.Backend); err != nil {
+			state.Sessions += left
+			return proof(state, false), err
+		}
+		if err := p.current(ctx, talk); err != nil {
+			return proof(state, false), err
 		}
 	}
-	p.log.Debug("The proxy follows.", "cluster", table.Cluster, "epoch", table.Epoch, "revision", table.Revision,
-		"address", state.Address, "serving", state.Serving())
 	return proof(state, true), nil
 }
 
@@ -148,14 +202,27 @@ func (p *Proxy) Read(ctx context.Context, table routes.Table) (routes.Proof, err
 	}
 	talk, err := dial(ctx, p.target)
 	if err != nil {
-		return routes.Proof{}, p.named(err)
+		return routes.Proof{}, p.named(p.notRunning(ctx, err))
 	}
 	defer talk.close()
 	state, err := talk.look(ctx, p.config.Backend)
 	if err != nil {
 		return routes.Proof{}, p.named(err)
 	}
-	return proof(state, haproxy.Goal(table, at).Unmet(state) == ""), nil
+	if p.master != nil && table.Writer == nil {
+		// With a writer the sessions of an old worker may be the writer's own.
+		_, left, err := p.oldSessions(ctx, p.config.Backend)
+		if err != nil {
+			return routes.Proof{}, p.named(masterError(err))
+		}
+		if err := p.current(ctx, talk); err != nil {
+			return routes.Proof{}, p.named(err)
+		}
+		state.Sessions += left
+	}
+	proof := proof(state, haproxy.Goal(table, at).Unmet(state) == "")
+	proof.Readers = p.readReaders(ctx, talk, table)
+	return proof, nil
 }
 
 func proof(state haproxy.State, holds bool) routes.Proof {
@@ -193,7 +260,15 @@ func (p *Proxy) resolve(ctx context.Context, host string) (netip.Addr, error) {
 	if found && now.Sub(known.at) < addressLife {
 		return known.addr, nil
 	}
-	addrs, err := p.config.Lookup(ctx, "ip", host)
+	looking, cancel := ctx, context.CancelFunc(func() {})
+	if found {
+		looking, cancel = context.WithTimeout(ctx, againTime)
+	}
+	addrs, err := p.config.Lookup(looking, "ip", host)
+	cancel()
+	if found && (err != nil || len(addrs) == 0) {
+		return known.addr, nil
+	}
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("resolve: %w", err)
 	}

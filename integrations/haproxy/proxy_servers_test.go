@@ -37,6 +37,16 @@ type site struct {
 
 func newSite(t *testing.T, change func(*haproxy.WriterConfig)) (*site, context.Context) {
 	t.Helper()
+	one, ctx, text := prepare(t, change)
+	var err error
+	one.proxy, err = one.stack.StartHAProxy(ctx, "haproxy", text)
+	must(t, err)
+	return one, ctx
+}
+
+// prepare makes all of a site but its HAProxy, whose configuration it returns.
+func prepare(t *testing.T, change func(*haproxy.WriterConfig)) (*site, context.Context, string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	s, err := stack.New(ctx, stack.Options{Log: t.Logf})
@@ -54,9 +64,14 @@ func newSite(t *testing.T, change func(*haproxy.WriterConfig)) (*site, context.C
 	change(&one.config)
 	text, err := adapter.Render(one.config)
 	must(t, err)
-	one.proxy, err = s.StartHAProxy(ctx, "haproxy", text)
+	return one, ctx, text
+}
+
+func haproxyPath(t *testing.T) string {
+	t.Helper()
+	path, err := stack.HAProxyProgram()
 	must(t, err)
-	return one, ctx
+	return path
 }
 
 func must(t *testing.T, err error) {
@@ -171,7 +186,7 @@ func TestHAProxyAcceptsTheConfiguration(t *testing.T) {
 			must(t, err)
 			path := filepath.Join(t.TempDir(), "haproxy.cfg")
 			must(t, os.WriteFile(path, []byte(text), 0o600))
-			output, err := exec.CommandContext(t.Context(), "/usr/sbin/haproxy", "-c", "-f", path).CombinedOutput()
+			output, err := exec.CommandContext(t.Context(), haproxyPath(t), "-c", "-f", path).CombinedOutput()
 			if err != nil || strings.Contains(string(output), "WARNING") {
 				t.Fatalf("haproxy -c: %v\n%s", err, output)
 			}

@@ -49,6 +49,7 @@ func TestNewRefuses(t *testing.T) {
 		{"cluster", func(c *adapter.Config) { c.Cluster = "" }, "cluster is empty"},
 		{"target", func(c *adapter.Config) { c.Target = "127.0.0.1:9999" }, "tcp://HOST:PORT"},
 		{"backend", func(c *adapter.Config) { c.Backend.Backend = "a;b" }, "';' is not allowed"},
+		{"master", func(c *adapter.Config) { c.Master = "127.0.0.1" }, "master"},
 		{"timeout", func(c *adapter.Config) { c.Timeout = -time.Second }, "negative"},
 	}
 	for _, test := range tests {

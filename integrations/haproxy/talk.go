@@ -26,6 +26,8 @@ type talk struct {
 	// count on that, even if this process was stopped for a while, and its
 	// timers have yet to run.
 	deadline time.Time
+	// unanswered is true while something was sent whose answer has not come.
+	unanswered bool
 	// greeted is true once HAProxy was asked to keep the connection open.
 	greeted bool
 }
@@ -63,8 +65,13 @@ func dial(ctx context.Context, target haproxy.Target) (*talk, error) {
 
 func (t *talk) close() {
 	t.stop()
-	// Nothing is waiting to be sent, so there is no error that would matter.
-	_ = t.conn.Close()
+	// What was not answered may not have got through, and the kernel would go on
+	// sending it for minutes: it would be carried out when somebody else has long
+	// said something newer.
+	if conn, ok := t.conn.(*net.TCPConn); ok && t.unanswered {
+		_ = conn.SetLinger(0) // of a connection that is gone, nothing is sent
+	}
+	_ = t.conn.Close() // there is no error that would matter
 }
 
 // exchange sends the commands in one write and returns their answers. HAProxy
@@ -85,6 +92,7 @@ func (t *talk) exchange(ctx context.Context, commands ...string) ([]string, erro
 		}
 		answers = append(answers, answer)
 	}
+	t.unanswered = false
 	if !t.greeted {
 		t.greeted = true
 		if answers[0] != "" {
@@ -99,6 +107,7 @@ func (t *talk) send(text string) error {
 	if !t.deadline.IsZero() && !time.Now().Before(t.deadline) {
 		return context.DeadlineExceeded
 	}
+	t.unanswered = true
 	_, err := t.conn.Write([]byte(text))
 	return err
 }
@@ -138,6 +147,29 @@ func (t *talk) look(ctx context.Context, slot haproxy.Backend) (haproxy.State, e
 	return haproxy.ParseState(slot, answers)
 }
 
+// lookReaders reads what the slots of readers show.
+func (t *talk) lookReaders(ctx context.Context, readers haproxy.Readers) ([]haproxy.State, error) {
+	answers, err := t.exchange(ctx, haproxy.ReadBackReaders(readers)...)
+	if err != nil {
+		return nil, err
+	}
+	return haproxy.ParseReaders(readers, answers)
+}
+
+// run sends commands that must all be carried out.
+func (t *talk) run(ctx context.Context, commands []string) error {
+	answers, err := t.exchange(ctx, commands...)
+	if err != nil {
+		return err
+	}
+	for i, command := range commands {
+		if err := haproxy.Accepted(command, answers[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 const (
 	firstPause = 200 * time.Microsecond
 	lastPause  = 10 * time.Millisecond
@@ -146,13 +178,16 @@ const (
 // carry sends a phase's commands, and looks until the slot shows what they
 // were to bring about.
 func (t *talk) carry(ctx context.Context, slot haproxy.Backend, phase haproxy.Phase) (haproxy.State, error) {
-	commands, looks, pause := phase.Commands, 0, firstPause
+	commands, looks, pause, unmet := phase.Commands, 0, firstPause, ""
 	for {
 		state, err := t.attempt(ctx, slot, commands)
+		if err != nil && unmet != "" && ctx.Err() != nil {
+			return state, fmt.Errorf("%s: %s: %w: %w", phase.Name, unmet, routes.ErrNotYet, err)
+		}
 		if err != nil {
 			return state, fmt.Errorf("%s: %w", phase.Name, err)
 		}
-		unmet := phase.Expect.Unmet(state)
+		unmet = phase.Expect.Unmet(state)
 		if unmet == "" {
 			if looks++; looks >= phase.Expect.Looks {
 				return state, nil
@@ -163,7 +198,7 @@ func (t *talk) carry(ctx context.Context, slot haproxy.Backend, phase haproxy.Ph
 		looks, commands = 0, phase.Again
 		select {
 		case <-ctx.Done():
-			return state, fmt.Errorf("%s: %s: %w", phase.Name, unmet, context.Cause(ctx))
+			return state, fmt.Errorf("%s: %s: %w: %w", phase.Name, unmet, routes.ErrNotYet, context.Cause(ctx))
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, lastPause)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,5 +47,48 @@ func TestNothingIsSentAfterTheDeadline(t *testing.T) {
 	talk.close()
 	if text := <-received; text != "" {
 		t.Errorf("after the deadline it was sent %q", text)
+	}
+}
+
+// TestWhatIsNotAnsweredIsTakenBack: a command that did not get through in time must
+// not be carried out later. A connection that is reset keeps nothing to send.
+func TestWhatIsNotAnsweredIsTakenBack(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer string
+		reset  bool
+	}{"unanswered": {"", true}, "answered": {"\n> \n> ", false}} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			conn, err := listener.Accept()
+			if err == nil {
+				if _, err = conn.Write([]byte(test.answer)); err == nil {
+					_, err = io.Copy(io.Discard, conn)
+				}
+				_ = conn.Close()
+			}
+			ended <- err
+		}()
+		bound := 10 * time.Second
+		if test.reset {
+			bound = 100 * time.Millisecond
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), bound)
+		talk, err := dial(ctx, haproxy.Target{Network: "tcp", Address: listener.Addr().String()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := talk.exchange(ctx, "set server shop_writer/master state ready"); (err != nil) != test.reset {
+			t.Errorf("%s: exchange: %v", name, err)
+		}
+		talk.close()
+		cancel()
+		if err := <-ended; errors.Is(err, syscall.ECONNRESET) != test.reset {
+			t.Errorf("%s: the connection ended with %v", name, err)
+		}
+		_ = listener.Close()
 	}
 }

@@ -34,6 +34,9 @@ type Ledger interface {
 	Leads(ctx context.Context) error
 	// Confirm records that the proxy was read back to hold the table.
 	Confirm(ctx context.Context, proxy string, table routes.Table) error
+	// Repaired records that a proxy which had confirmed the table was found not to
+	// follow it, and was put back. Was says what it did.
+	Repaired(ctx context.Context, proxy string, table routes.Table, was string) error
 }
 
 // Config bounds the fleet's work.
@@ -48,6 +51,10 @@ type Config struct {
 	// answer; 0 for 1.5 s. A proxy that is down costs little to look at and must
 	// be told soon after it is back: it gets no pause.
 	MaxBackoff time.Duration
+	// Lease is for how long nobody else leads after this controller was verified to:
+	// raft's heartbeat timeout. Nothing is sent to a proxy later than that, as a
+	// proxy that is told directly knows no epochs, and would obey. 0 for KeepTimeout.
+	Lease time.Duration
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -60,6 +67,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"interval", &c.Interval, 500 * time.Millisecond},
 		{"keep timeout", &c.KeepTimeout, time.Second},
 		{"max backoff", &c.MaxBackoff, 1500 * time.Millisecond},
+		{"lease", &c.Lease, 0},
 	} {
 		if *field.value < 0 {
 			return c, fmt.Errorf("fleet: %s %s is negative", field.name, *field.value)
@@ -67,6 +75,9 @@ func (c Config) withDefaults() (Config, error) {
 		if *field.value == 0 {
 			*field.value = field.standard
 		}
+	}
+	if c.Lease == 0 {
+		c.Lease = c.KeepTimeout
 	}
 	return c, nil
 }
@@ -114,7 +125,9 @@ func (f *Fleet) Push(ctx context.Context, table routes.Table) []routes.Receipt {
 	receipts := make([]routes.Receipt, len(members))
 	var leads error
 	if len(members) > 0 {
-		leads = f.leads(ctx)
+		var cancel context.CancelFunc
+		ctx, cancel, leads = f.lead(ctx)
+		defer cancel()
 	}
 	var group sync.WaitGroup
 	for i, m := range members {
@@ -135,6 +148,14 @@ func (f *Fleet) Push(ctx context.Context, table routes.Table) []routes.Receipt {
 	default:
 	}
 	return receipts
+}
+
+// lead verifies that this controller leads, and returns a context that ends before
+// anybody else can.
+func (f *Fleet) lead(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	// What is verified was so after the question, and perhaps no longer at the answer.
+	ctx, cancel := context.WithTimeout(ctx, f.config.Lease)
+	return ctx, cancel, f.leads(ctx)
 }
 
 func (f *Fleet) leads(ctx context.Context) error {

@@ -120,6 +120,7 @@ type book struct {
 	leads     func() error
 	confirm   func() error
 	confirmed []string
+	repaired  []string
 }
 
 func newBook(table routes.Table) *book {
@@ -148,6 +149,16 @@ func (b *book) Confirm(_ context.Context, proxy string, table routes.Table) erro
 	return nil
 }
 
+func (b *book) Repaired(_ context.Context, proxy string, table routes.Table, was string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.confirm(); err != nil {
+		return err
+	}
+	b.repaired = append(b.repaired, fmt.Sprintf("%s %s/%d was %s", proxy, table.Epoch, table.Revision, was))
+	return nil
+}
+
 func (b *book) set(change func(*book)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -158,6 +169,12 @@ func (b *book) confirmations() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.confirmed)
+}
+
+func (b *book) repairs() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.repaired)
 }
 
 func table(number, revision uint64) routes.Table {

@@ -78,10 +78,19 @@ func (f *Fleet) tables() map[string]routes.Table {
 func (f *Fleet) keep(ctx context.Context, m *member, table routes.Table) error {
 	ctx, cancel := context.WithTimeout(ctx, f.config.KeepTimeout)
 	defer cancel()
-	if err := f.look(ctx, m, table); err != nil || !m.unrecorded(table) {
+	if err := f.look(ctx, m, table); err != nil {
 		return err
 	}
 	// The turn was given back: a push must not wait for the ledger.
+	if was := m.hasStrayed(); was != "" {
+		if err := f.ledger.Repaired(ctx, m.proxy.Name(), table, was); err != nil {
+			return fmt.Errorf("proxy %s: record its repair: %w", m.proxy.Name(), err)
+		}
+		m.setStrayed("")
+	}
+	if !m.unrecorded(table) {
+		return nil
+	}
 	if err := f.ledger.Confirm(ctx, m.proxy.Name(), table); err != nil {
 		return fmt.Errorf("proxy %s: record its confirmation: %w", m.proxy.Name(), err)
 	}
@@ -103,8 +112,15 @@ func (f *Fleet) look(ctx context.Context, m *member, table routes.Table) error {
 	defer m.unlock()
 	before := m.snapshot()
 	proof, err := m.proxy.Read(ctx, table)
-	if err == nil && !proof.Holds {
-		proof, err = f.repair(ctx, m, table, before)
+	if err == nil && !(proof.Holds && proof.ReadersHold()) {
+		was := proof
+		proof, err = f.repair(ctx, m, table, before, was)
+		if err == nil {
+			m.strayedFrom(table, before, was, proof)
+		} else if was.Holds {
+			// The writer was read back, and only its readers are not repaired.
+			proof, err = was, nil
+		}
 	}
 	if err != nil && (errors.Is(context.Cause(ctx), errInterrupted) || errors.Is(err, ErrOlder)) {
 		return nil
@@ -114,8 +130,22 @@ func (f *Fleet) look(ctx context.Context, m *member, table routes.Table) error {
 	return err
 }
 
-func (f *Fleet) repair(ctx context.Context, m *member, table routes.Table, before ProxyStatus) (routes.Proof, error) {
-	if err := f.leads(ctx); err != nil {
+// strayedFrom remembers what a proxy did that had confirmed the table and was put
+// back now. It may have been down meanwhile, and have come back with an old file.
+func (m *member) strayedFrom(table routes.Table, before ProxyStatus, was, is routes.Proof) {
+	switch {
+	case before.Epoch != table.Epoch || before.Revision != table.Revision || !is.Holds:
+	case !was.Holds:
+		m.setStrayed(was.String())
+	case before.Proof.Readers != nil && before.Proof.ReadersHold() && is.ReadersHold():
+		m.setStrayed(was.Readers.String())
+	}
+}
+
+func (f *Fleet) repair(ctx context.Context, m *member, table routes.Table, before ProxyStatus, was routes.Proof) (routes.Proof, error) {
+	ctx, cancel, err := f.lead(ctx)
+	defer cancel()
+	if err != nil {
 		return routes.Proof{}, err
 	}
 	// The leadership may have been lost and won again since the round began.
@@ -123,7 +153,7 @@ func (f *Fleet) repair(ctx context.Context, m *member, table routes.Table, befor
 		return routes.Proof{}, fmt.Errorf("%w: the ledger has moved on from epoch %s revision %d", ErrOlder, table.Epoch,
 			table.Revision)
 	}
-	if before.Holds && before.Epoch == table.Epoch && before.Revision == table.Revision {
+	if !was.Holds && before.Holds && before.Epoch == table.Epoch && before.Revision == table.Revision {
 		f.log.Warn("A proxy left its route without having been told; it is put back.", "proxy", m.proxy.Name(),
 			"cluster", table.Cluster, "epoch", table.Epoch)
 	}
@@ -164,7 +194,8 @@ func (m *member) release() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.busy = false
-	m.status.Reachable, m.status.Down, m.status.Holds = false, false, false
+	m.become(false, false, false)
+	m.status.Retries = 0
 	m.status.LastError = "this controller does not lead, and does not look"
 }
 

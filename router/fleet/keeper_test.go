@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -48,6 +49,10 @@ func TestKeeperTellsConfirmsAndRepairs(t *testing.T) {
 		}
 		if got := len(proxy.tables()); got != 4 {
 			t.Errorf("told %d times, want once and again after each of 3 restarts", got)
+		}
+		// What was put back is recorded, once each time; what was never confirmed before was not put back.
+		if got := ledger.repairs(); len(got) != 3 || got[0] != "p1 1.3/2 was serving nobody with 0 sessions" {
+			t.Errorf("repaired %q", got)
 		}
 		ledger.set(func(b *book) { b.table = table(4, 1) })
 		time.Sleep(time.Second)
@@ -289,6 +294,42 @@ func TestUnknownProxies(t *testing.T) {
 		run(t, f, 5*time.Second)
 		if got := f.Unknown("shop"); len(got) != 4 {
 			t.Errorf("who does not lead knows of %v only that they are unknown", got)
+		}
+	})
+}
+
+// TestNothingIsSentWhenAnotherMayLead: a proxy that is told directly knows no
+// epochs. What is sent to it must end before another leader can withdraw there.
+func TestNothingIsSentWhenAnotherMayLead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const lease = 250 * time.Millisecond
+		ledger := newBook(table(1, 1))
+		var verified time.Time
+		ledger.leads = func() error {
+			verified = time.Now()
+			time.Sleep(50 * time.Millisecond)
+			return nil
+		}
+		var late []time.Duration
+		proxy := &pretend{name: "p1", read: func(context.Context, routes.Table) (routes.Proof, error) { return routes.Proof{}, nil },
+			apply: func(ctx context.Context, _ routes.Table) (routes.Proof, error) {
+				<-ctx.Done()
+				late = append(late, time.Since(verified))
+				return routes.Proof{}, context.Cause(ctx)
+			}}
+		f, err := fleet.New(fleet.Config{Lease: lease}, []fleet.Proxy{proxy}, ledger, time.Now, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Push(t.Context(), table(1, 1))
+		run(t, f, 3*time.Second)
+		if len(late) < 3 {
+			t.Errorf("it was sent to %d times", len(late))
+		}
+		for _, took := range late {
+			if took > lease {
+				t.Errorf("it was still told %s after the verification, and another may lead from %s on", took, lease)
+			}
 		}
 	})
 }

@@ -28,6 +28,15 @@ type ProxyStatus struct {
 	Proof routes.Proof
 	// LastError is why it was not confirmed when last looked at.
 	LastError string
+	// Since is when Reachable, Down and Holds were last other than they are, and
+	// BehindSince when it ceased to follow; zero while it does.
+	Since, BehindSince time.Time
+	// Retries counts the looks and pushes since it last followed, and NextLook is
+	// when the keeper looks again; both zero of one that follows.
+	Retries  int
+	NextLook time.Time
+	// Repairs counts how often it was put back since this process began.
+	Repairs int
 }
 
 // ErrOlder is wrapped by the refusal of a table that is older than one that was
@@ -52,6 +61,9 @@ type member struct {
 	status ProxyStatus
 	// recorded is the newest table whose confirmation is in the ledger.
 	recorded routes.Table
+	// strayed says what the proxy did when it was last put back; empty once the
+	// ledger knows.
+	strayed string
 	// busy, failures and due are the keeper's; interrupt breaks off its look.
 	busy      bool
 	failures  int
@@ -61,7 +73,7 @@ type member struct {
 
 func newMember(proxy Proxy, now func() time.Time) *member {
 	return &member{proxy: proxy, now: now, turn: make(chan struct{}, 1),
-		status: ProxyStatus{Name: proxy.Name(), Cluster: proxy.Cluster(), LastError: "not looked at yet"}}
+		status: ProxyStatus{Name: proxy.Name(), Cluster: proxy.Cluster(), Since: now(), BehindSince: now(), LastError: "not looked at yet"}}
 }
 
 // lock waits for the turn to send the table, and refuses it if it is too old.
@@ -100,9 +112,11 @@ func (m *member) interruptKeeper() {
 func (m *member) note(table routes.Table, proof routes.Proof, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.status.Reachable = err == nil
-	m.status.Down = errors.Is(err, routes.ErrNotRunning)
-	m.status.Holds = err == nil && proof.Holds
+	m.become(err == nil, errors.Is(err, routes.ErrNotRunning), err == nil && proof.Holds)
+	m.status.Retries++
+	if m.status.Holds {
+		m.status.Retries = 0
+	}
 	m.status.Proof, m.status.LastError = proof, ""
 	if err != nil {
 		m.status.LastError = err.Error()
@@ -110,6 +124,20 @@ func (m *member) note(table routes.Table, proof routes.Proof, err error) {
 	if m.status.Holds {
 		m.status.Epoch, m.status.Revision, m.status.ConfirmedAt = table.Epoch, table.Revision, m.now()
 	}
+}
+
+// become says anew what is known of the proxy, and since when. The caller holds mu.
+func (m *member) become(reachable, down, holds bool) {
+	if m.status.Reachable != reachable || m.status.Down != down || m.status.Holds != holds {
+		m.status.Since = m.now()
+	}
+	switch {
+	case holds:
+		m.status.BehindSince = time.Time{}
+	case m.status.BehindSince.IsZero():
+		m.status.BehindSince = m.now()
+	}
+	m.status.Reachable, m.status.Down, m.status.Holds = reachable, down, holds
 }
 
 // unrecorded reports whether the ledger does not know yet that the proxy
@@ -127,8 +155,27 @@ func (m *member) record(table routes.Table) {
 	m.recorded = table
 }
 
+func (m *member) setStrayed(was string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.strayed = was
+	if was != "" {
+		m.status.Repairs++
+	}
+}
+
+func (m *member) hasStrayed() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.strayed
+}
+
 func (m *member) snapshot() ProxyStatus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.status
+	status := m.status
+	if !status.Holds {
+		status.NextLook = m.due
+	}
+	return status
 }

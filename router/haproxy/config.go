@@ -1,10 +1,13 @@
 package haproxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
 )
 
 // WriterConfig is what the configuration of a cluster's writer entrance is
@@ -18,7 +21,26 @@ type WriterConfig struct {
 	Backend Backend
 	// MaxConn bounds the connections; 0 for DefaultMaxConn.
 	MaxConn int
+	// Hold is for how long a new connection waits while there is no master; 0 to
+	// close it at once. Lua is where HAProxy finds HoldScript then.
+	Hold time.Duration
+	Lua  string
+	// Readers is the entrance of the cluster's readers; nil for none.
+	Readers *ReaderEntrance
 }
+
+// ReaderEntrance is where applications connect to read.
+type ReaderEntrance struct {
+	Readers
+	// Bind is "IP:PORT" or "*:PORT".
+	Bind string
+	// MaxConn bounds the connections; 0 for DefaultReaderMaxConn.
+	MaxConn int
+}
+
+// DefaultReaderMaxConn is how many connections readers may have unless told: what
+// the hard limit that DefaultMaxConn is made for leaves.
+const DefaultReaderMaxConn = 800
 
 // DefaultMaxConn is how many connections an entrance takes unless told. Each
 // needs two file descriptors, and HAProxy does not start where the limit of its
@@ -37,16 +59,32 @@ func (c WriterConfig) Validate() error {
 	if c.MaxConn < 0 || c.MaxConn > maxMaxConn {
 		return fmt.Errorf("haproxy: maxconn %d: want a number from 1 to %d", c.MaxConn, maxMaxConn)
 	}
-	return errors.Join(checkName("cluster", c.Cluster), c.Backend.Validate(), c.checkBind(), c.checkRuntime())
+	return errors.Join(checkName("cluster", c.Cluster), c.Backend.Validate(), checkBind(c.Bind), c.checkRuntime(), c.checkHold(),
+		c.checkReaders())
 }
 
-func (c WriterConfig) checkBind() error {
-	bind := c.Bind
+func (c WriterConfig) checkReaders() error {
+	r := c.Readers
+	switch {
+	case r == nil:
+		return nil
+	case r.Backend == c.Backend.Backend:
+		return fmt.Errorf("haproxy: readers.backend %s is the writer's: give the readers one of their own", r.Backend)
+	case r.Bind == c.Bind:
+		return fmt.Errorf("haproxy: readers.bind %s is the writer's: give the readers one of their own", r.Bind)
+	case r.MaxConn < 0 || r.MaxConn > maxMaxConn:
+		return fmt.Errorf("haproxy: readers.maxconn %d: want a number from 1 to %d", r.MaxConn, maxMaxConn)
+	}
+	return errors.Join(r.Validate(), checkBind(r.Bind))
+}
+
+func checkBind(bind string) error {
+	given := bind
 	if port, everywhere := strings.CutPrefix(bind, "*:"); everywhere {
 		bind = "0.0.0.0:" + port
 	}
 	if at, err := netip.ParseAddrPort(bind); err != nil || at.Port() == 0 || at.Addr().Zone() != "" {
-		return fmt.Errorf("haproxy: bind %q: want IP:PORT or *:PORT, with a port from 1 to 65535", c.Bind)
+		return fmt.Errorf("haproxy: bind %q: want IP:PORT or *:PORT, with a port from 1 to 65535", given)
 	}
 	return nil
 }
@@ -101,14 +139,13 @@ func (c WriterConfig) Sections() ([]Section, error) {
 	if c.MaxConn == 0 {
 		c.MaxConn = DefaultMaxConn
 	}
-	return []Section{
+	return append([]Section{
 		c.global(),
 		{Kind: "defaults", Name: defaultsName, Lines: defaultsLines()},
-		{Kind: "frontend", Name: c.Frontend(), From: defaultsName, Lines: []Line{
+		{Kind: "frontend", Name: c.Frontend(), From: defaultsName, Lines: slices.Concat([]Line{
 			{Text: "bind " + c.Bind, Why: []string{"Applications connect here to write to cluster " + c.Cluster + "."}},
 			{Text: fmt.Sprintf("maxconn %d", c.MaxConn)},
-			{Text: "default_backend " + c.Backend.Backend},
-		}},
+		}, c.holdLines(c.Backend.Backend, "no master"), []Line{{Text: "default_backend " + c.Backend.Backend}})},
 		{Kind: "backend", Name: c.Backend.Backend, From: defaultsName, Lines: []Line{{
 			Text: "server " + c.Backend.Server + " " + nowhere + " disabled on-marked-down shutdown-sessions",
 			Why: []string{
@@ -118,7 +155,47 @@ func (c WriterConfig) Sections() ([]Section, error) {
 				"here would be a second opinion that cuts healthy connections.",
 			},
 		}}},
-	}, nil
+	}, c.readerSections()...), nil
+}
+
+// readerSections are the entrance of the readers.
+func (c WriterConfig) readerSections() []Section {
+	r := c.Readers
+	if r == nil {
+		return nil
+	}
+	lines := []Line{
+		{Text: "balance leastconn"},
+		{Text: "option redispatch 1", Why: []string{
+			"A replica that refuses connections is passed over at once, until the controllers have",
+			"seen it, too.",
+		}},
+		{Text: "retries 3"},
+	}
+	for n := range r.Slots {
+		line := Line{Text: "server " + r.Slot(n).Server + " " + nowhere + " disabled on-marked-down shutdown-sessions"}
+		if n == 0 {
+			line.Why = []string{
+				"Switchyard gives each replica that is fit one of these slots. They start disabled and",
+				"lead nowhere; what is not needed stays so.",
+			}
+		}
+		lines = append(lines, line)
+	}
+	return []Section{
+		{Kind: "frontend", Name: r.Backend + ".in", From: defaultsName, Lines: slices.Concat([]Line{
+			{Text: "bind " + r.Bind, Why: []string{"Applications connect here to read from cluster " + c.Cluster + "."}},
+			{Text: fmt.Sprintf("maxconn %d", r.maxConn())},
+		}, c.holdLines(r.Backend, "no reader"), []Line{{Text: "default_backend " + r.Backend}})},
+		{Kind: "backend", Name: r.Backend, From: defaultsName, Lines: lines},
+	}
+}
+
+func (r *ReaderEntrance) maxConn() int {
+	if r == nil {
+		return 0
+	}
+	return cmp.Or(r.MaxConn, DefaultReaderMaxConn)
 }
 
 func (c WriterConfig) global() Section {
@@ -129,8 +206,8 @@ func (c WriterConfig) global() Section {
 			listen = "ipv6@" + c.Runtime.Address
 		}
 	}
-	return Section{Kind: "global", Lines: []Line{
-		{Text: fmt.Sprintf("maxconn %d", c.MaxConn+runtimeMaxConn), Why: []string{
+	lines := []Line{
+		{Text: fmt.Sprintf("maxconn %d", c.MaxConn+c.Readers.maxConn()+runtimeMaxConn), Why: []string{
 			"Each connection takes two file descriptors; HAProxy does not start when its user may",
 			"not have as many. The entrance below gets its share, the runtime API the rest.",
 		}},
@@ -144,7 +221,13 @@ func (c WriterConfig) global() Section {
 			"API. It must be gone before a master can change behind its back.",
 		}},
 		{Text: "log stdout format raw daemon"},
-	}}
+	}
+	if c.Hold != 0 {
+		lines = append(lines, Line{Text: "lua-load-per-thread " + c.Lua, Why: []string{
+			"Holds new connections while there is no master. Without this file HAProxy does not start.",
+		}})
+	}
+	return Section{Kind: "global", Lines: lines}
 }
 
 func defaultsLines() []Line {

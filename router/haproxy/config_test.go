@@ -3,6 +3,7 @@ package haproxy_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"switchyard/router/haproxy"
 )
@@ -16,7 +17,12 @@ func TestSectionsGolden(t *testing.T) {
 	overUnix := entrance()
 	overUnix.Runtime = haproxy.Target{Network: "unix", Address: "/run/haproxy/admin.sock"}
 	overUnix.Bind, overUnix.MaxConn = "[::1]:3306", 500
-	for name, config := range map[string]haproxy.WriterConfig{"config.golden": entrance(), "config-unix.golden": overUnix} {
+	held := entrance()
+	held.Hold, held.Lua = haproxy.DefaultHold, haproxy.DefaultLua
+	reading := held
+	reading.Readers = &haproxy.ReaderEntrance{Readers: haproxy.Readers{Backend: "shop_readers", Slots: 2}, Bind: "*:3307"}
+	for name, config := range map[string]haproxy.WriterConfig{"config.golden": entrance(), "config-unix.golden": overUnix,
+		"config-hold.golden": held, "config-readers.golden": reading} {
 		sections, err := config.Sections()
 		if err != nil {
 			t.Fatal(err)
@@ -43,6 +49,20 @@ func TestWriterConfigRefuses(t *testing.T) {
 		{"runtime by name", func(c *haproxy.WriterConfig) { c.Runtime.Address = "proxy1:9999" }, "IP address"},
 		{"runtime network", func(c *haproxy.WriterConfig) { c.Runtime.Network = "udp" }, "tcp://HOST:PORT"},
 		{"maxconn", func(c *haproxy.WriterConfig) { c.MaxConn = -1 }, "maxconn"},
+		{"hold below zero", func(c *haproxy.WriterConfig) { c.Hold, c.Lua = -time.Second, haproxy.DefaultLua }, "hold -1s"},
+		{"hold too short", func(c *haproxy.WriterConfig) { c.Hold, c.Lua = time.Millisecond, haproxy.DefaultLua }, "from 100ms"},
+		{"hold too long", func(c *haproxy.WriterConfig) { c.Hold, c.Lua = time.Hour, haproxy.DefaultLua }, "to 1m"},
+		{"hold in parts of milliseconds", func(c *haproxy.WriterConfig) {
+			c.Hold, c.Lua = time.Second+time.Microsecond, haproxy.DefaultLua
+		}, "whole milliseconds"},
+		{"hold without a file", func(c *haproxy.WriterConfig) { c.Hold = time.Second }, "absolute path"},
+		{"lua with a line end", func(c *haproxy.WriterConfig) { c.Hold, c.Lua = time.Second, "/a\nb" }, "without blanks"},
+		{"readers on the writer's port", func(c *haproxy.WriterConfig) { c.Readers = readersOf("shop_readers", c.Bind, 1) }, "readers.bind"},
+		{"readers in the writer's backend", func(c *haproxy.WriterConfig) {
+			c.Readers = readersOf(c.Backend.Backend, "*:3307", 1)
+		}, "readers.backend"},
+		{"readers without slots", func(c *haproxy.WriterConfig) { c.Readers = readersOf("shop_readers", "*:3307", 0) }, "readers.slots"},
+		{"readers everywhere", func(c *haproxy.WriterConfig) { c.Readers = readersOf("shop_readers", "*", 1) }, "bind \"*\""},
 		{"maxconn too large", func(c *haproxy.WriterConfig) { c.MaxConn = 1 << 40 }, "maxconn"},
 	}
 	for _, test := range tests {
@@ -55,6 +75,10 @@ func TestWriterConfigRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+func readersOf(backend, bind string, slots int) *haproxy.ReaderEntrance {
+	return &haproxy.ReaderEntrance{Readers: haproxy.Readers{Backend: backend, Slots: slots}, Bind: bind}
 }
 
 func TestParseTarget(t *testing.T) {

@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 )
 
-// State is what a proxy shows of the slot that carries the writer.
+// State is what a proxy shows of one slot.
 type State struct {
 	Address netip.AddrPort
+	// Weight is the slot's share of new connections.
+	Weight int
 	// Operational and Admin are HAProxy's own numbers.
 	Operational int
 	Admin       int
@@ -61,36 +62,53 @@ func ParseState(b Backend, answers []string) (State, error) {
 const serversStateVersion = "1"
 
 func parseServersState(b Backend, answer string) (State, error) {
+	rows, err := stateRows(answer)
+	if err != nil {
+		return State{}, err
+	}
+	for _, row := range rows {
+		if row["be_name"] == b.Backend && row["srv_name"] == b.Server {
+			return serverState(row)
+		}
+	}
+	return State{}, missing(b)
+}
+
+func missing(b Backend) error {
+	return fmt.Errorf("backend %s has no server %s: correct its name", b.Backend, b.Server)
+}
+
+// stateRows returns the lines of "show servers state", by the names of columns.
+func stateRows(answer string) ([]map[string]string, error) {
 	version, rest, _ := strings.Cut(strings.TrimSpace(answer), "\n")
 	if version != serversStateVersion {
 		if _, err := strconv.Atoi(version); err == nil {
-			return State{}, fmt.Errorf("columns of version %s: only version %s is understood", version, serversStateVersion)
+			return nil, fmt.Errorf("columns of version %s: only version %s is understood", version, serversStateVersion)
 		}
-		return State{}, fmt.Errorf("answered %q", shorten(strings.TrimSpace(answer)))
+		return nil, fmt.Errorf("answered %q", shorten(strings.TrimSpace(answer)))
 	}
 	header, rest, _ := strings.Cut(rest, "\n")
 	names := strings.Fields(strings.TrimPrefix(header, "#"))
+	var rows []map[string]string
 	for line := range strings.Lines(rest) {
 		row, err := newRow(names, strings.Fields(line))
 		if err != nil {
-			return State{}, err
+			return nil, err
 		}
-		if row["be_name"] != b.Backend || row["srv_name"] != b.Server {
-			continue
-		}
-		return serverState(row)
+		rows = append(rows, row)
 	}
-	return State{}, fmt.Errorf("backend %s has no server %s: correct its name", b.Backend, b.Server)
+	return rows, nil
 }
 
 func serverState(row map[string]string) (State, error) {
 	operational, errOperational := strconv.Atoi(row["srv_op_state"])
 	admin, errAdmin := strconv.Atoi(row["srv_admin_state"])
+	weight, errWeight := strconv.Atoi(row["srv_uweight"])
 	port, errPort := strconv.ParseUint(row["srv_port"], 10, 16)
-	if err := errors.Join(errOperational, errAdmin, errPort); err != nil {
+	if err := errors.Join(errOperational, errAdmin, errWeight, errPort); err != nil {
 		return State{}, err
 	}
-	state := State{Operational: operational, Admin: admin}
+	state := State{Operational: operational, Admin: admin, Weight: weight}
 	// A server without an IP address (a name not resolved, a unix socket) shows
 	// something else here. It leads to no master: the zero address says so.
 	if addr, err := netip.ParseAddr(row["srv_addr"]); err == nil {
@@ -113,28 +131,45 @@ func newRow(names, values []string) (map[string]string, error) {
 }
 
 func parseSessions(b Backend, answer string) (int, error) {
+	rows, err := statRows(answer)
+	if err != nil {
+		return 0, err
+	}
+	for _, row := range rows {
+		if row["pxname"] == b.Backend && row["svname"] == b.Server {
+			return sessionsOf(row)
+		}
+	}
+	return 0, missing(b)
+}
+
+// statRows returns the lines of "show stat", by the names of columns.
+func statRows(answer string) ([]map[string]string, error) {
 	header, rest, _ := strings.Cut(strings.TrimSpace(answer), "\n")
 	if !strings.HasPrefix(header, "# pxname,") {
-		return 0, fmt.Errorf("answered %q", shorten(strings.TrimSpace(answer)))
+		return nil, fmt.Errorf("answered %q", shorten(strings.TrimSpace(answer)))
 	}
 	names := strings.Split(strings.TrimPrefix(header, "# "), ",")
 	reader := csv.NewReader(strings.NewReader(rest))
 	reader.FieldsPerRecord = -1
 	lines, err := reader.ReadAll()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	i := slices.IndexFunc(lines, func(line []string) bool {
-		return len(line) > 1 && line[0] == b.Backend && line[1] == b.Server
-	})
-	if i < 0 {
-		return 0, fmt.Errorf("backend %s has no server %s: correct its name", b.Backend, b.Server)
+	rows := make([]map[string]string, 0, len(lines))
+	for _, line := range lines {
+		row, err := newRow(names, line)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
 	}
-	row, err := newRow(names, lines[i])
-	if err != nil {
-		return 0, err
-	}
-	// This counts from the moment a session has chosen the slot, connected or not.
+	return rows, nil
+}
+
+// sessionsOf counts from the moment a session has chosen the slot, connected or
+// not.
+func sessionsOf(row map[string]string) (int, error) {
 	sessions, err := strconv.Atoi(row["scur"])
 	if err != nil {
 		return 0, fmt.Errorf("column scur: %w", err)

@@ -7,16 +7,24 @@ import "fmt"
 type Record struct {
 	Cluster string `json:"cluster"`
 	Epoch   Epoch  `json:"epoch"`
-	Master  Server `json:"master"`
+	// Revision is one of the epoch in which Master is the writer: who holds a
+	// withdrawn table of the epoch knows by it whether the record is the newer.
+	Revision uint64 `json:"revision,omitempty"`
+	Master   Server `json:"master"`
 	// IPv4 and IPv6 are the addresses of the master's host; empty where it has
 	// none or none is known.
 	IPv4 string `json:"ipv4"`
 	IPv6 string `json:"ipv6"`
 }
 
+// Table is what the record says of the cluster's traffic: the writer only.
+func (r Record) Table() Table {
+	return Table{Cluster: r.Cluster, Epoch: r.Epoch, Revision: r.Revision, Writer: &Server{Host: r.Master.Host, Port: r.Master.Port}}
+}
+
 // Validate names the first field that no directory should accept.
 func (r Record) Validate() error {
-	return Table{Cluster: r.Cluster, Epoch: r.Epoch, Writer: &r.Master}.Validate()
+	return r.Table().Validate()
 }
 
 // HigherEpochError is returned for what is older than what its receiver holds

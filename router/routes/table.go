@@ -25,6 +25,13 @@ type Table struct {
 	Epoch    Epoch   `json:"epoch"`
 	Revision uint64  `json:"revision"`
 	Writer   *Server `json:"writer,omitempty"`
+	// Planned is set of a withdrawn table whose old writer lives and is to be
+	// followed by another: a receiver may let what is under way there end, within a
+	// bound of its own, before it cuts the rest.
+	Planned bool `json:"planned,omitempty"`
+	// Readers are the replicas that readers may be sent to, in order of host and
+	// port. A receiver that cannot follow them follows the writer all the same.
+	Readers []Reader `json:"readers,omitempty"`
 }
 
 // Newer reports whether t supersedes o: a later epoch, or a later revision of
@@ -47,6 +54,9 @@ func (t Table) Validate() error {
 		return fmt.Errorf("table of %s: writer.host is empty", t.Cluster)
 	case t.Writer != nil && t.Writer.Port == 0:
 		return fmt.Errorf("table of %s: writer.port is 0", t.Cluster)
+	}
+	if err := CheckReaders(t.Readers); err != nil {
+		return fmt.Errorf("table of %s: %w", t.Cluster, err)
 	}
 	return nil
 }

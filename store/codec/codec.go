@@ -74,6 +74,8 @@ func decodeKind(kind string, body []byte) (ledger.Command, error) {
 		return decodeAs[ledger.ResumeRecovery](body)
 	case ledger.ChooseWinner{}.Kind():
 		return decodeAs[ledger.ChooseWinner](body)
+	case ledger.JudgeDurability{}.Kind():
+		return decodeAs[ledger.JudgeDurability](body)
 	case ledger.Rewind{}.Kind():
 		return decodeAs[ledger.Rewind](body)
 	case ledger.Announce{}.Kind():
@@ -86,6 +88,38 @@ func decodeKind(kind string, body []byte) (ledger.Command, error) {
 		return decodeAs[ledger.SetStanding](body)
 	case ledger.Confirm{}.Kind():
 		return decodeAs[ledger.Confirm](body)
+	case ledger.SetReaders{}.Kind():
+		return decodeAs[ledger.SetReaders](body)
+	}
+	return decodeOperation(kind, body)
+}
+
+// decodeOperation is decodeKind for what operators ask for, relocations and the
+// audit.
+func decodeOperation(kind string, body []byte) (ledger.Command, error) {
+	switch kind {
+	case ledger.BeginDowntime{}.Kind():
+		return decodeAs[ledger.BeginDowntime](body)
+	case ledger.EndDowntime{}.Kind():
+		return decodeAs[ledger.EndDowntime](body)
+	case ledger.SetPromotionRule{}.Kind():
+		return decodeAs[ledger.SetPromotionRule](body)
+	case ledger.PauseRecoveries{}.Kind():
+		return decodeAs[ledger.PauseRecoveries](body)
+	case ledger.ResumeRecoveries{}.Kind():
+		return decodeAs[ledger.ResumeRecoveries](body)
+	case ledger.AckRecovery{}.Kind():
+		return decodeAs[ledger.AckRecovery](body)
+	case ledger.OpenRelocation{}.Kind():
+		return decodeAs[ledger.OpenRelocation](body)
+	case ledger.CloseRelocation{}.Kind():
+		return decodeAs[ledger.CloseRelocation](body)
+	case ledger.SetDetached{}.Kind():
+		return decodeAs[ledger.SetDetached](body)
+	case ledger.AppendAudit{}.Kind():
+		return decodeAs[ledger.AppendAudit](body)
+	case ledger.PruneAudit{}.Kind():
+		return decodeAs[ledger.PruneAudit](body)
 	}
 	return nil, errors.New("this release knows no such kind; a newer one wrote it")
 }

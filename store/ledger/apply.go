@@ -14,11 +14,16 @@ const (
 	FamilyServers       = "servers"
 	FamilyRecoveries    = "recoveries"
 	FamilyConfirmations = "confirmations"
+	FamilyDowntimes     = "downtimes"
+	FamilyRules         = "rules"
+	FamilyPauses        = "pauses"
+	FamilyAudit         = "audit"
 )
 
 // Change is one record that a command made, replaced or removed, for whoever
-// keeps the records elsewhere. Value is a Header, Cluster, Server, Recovery or
-// Confirmation; nil means that the record is gone.
+// keeps the records elsewhere. Value is a Header, Cluster, Server, Recovery,
+// Confirmation, Downtime, PromotionRule, Pause or AuditEntry; nil means that the
+// record is gone. The key of an audit entry is its ID in decimal.
 type Change struct {
 	Family string
 	Key    string
@@ -29,6 +34,11 @@ type Change struct {
 type Header struct {
 	ID         string `json:"id"`
 	Generation uint64 `json:"generation"`
+	// LastAudit is kept here since the newest entry itself may be forgotten.
+	LastAudit uint64 `json:"last_audit,omitempty"`
+	// Held is the state's: kept here, where a release that does not know it refuses
+	// it, and would issue epochs that were issued already.
+	Held map[string]Cluster `json:"held,omitempty"`
 }
 
 // Rejection is a command's refusal by the ledger. It is deterministic, leaves
@@ -75,6 +85,8 @@ func (d *draft) reduce(cmd Command) string {
 		return d.resumeRecovery(c)
 	case ChooseWinner:
 		return d.chooseWinner(c)
+	case JudgeDurability:
+		return d.judgeDurability(c)
 	case Rewind:
 		return d.rewind(c)
 	case Announce:
@@ -85,6 +97,37 @@ func (d *draft) reduce(cmd Command) string {
 		return d.closeRecovery(c)
 	case Confirm:
 		return d.confirm(c)
+	case SetReaders:
+		return d.setReaders(c)
+	}
+	return d.operate(cmd)
+}
+
+// operate is reduce for what operators ask for, relocations and the audit.
+func (d *draft) operate(cmd Command) string {
+	switch c := cmd.(type) {
+	case BeginDowntime:
+		return d.beginDowntime(c)
+	case EndDowntime:
+		return d.endDowntime(c)
+	case SetPromotionRule:
+		return d.setPromotionRule(c)
+	case PauseRecoveries:
+		return d.pauseRecoveries(c)
+	case ResumeRecoveries:
+		return d.resumeRecoveries(c)
+	case AckRecovery:
+		return d.ackRecovery(c)
+	case OpenRelocation:
+		return d.openRelocation(c)
+	case CloseRelocation:
+		return d.closeRelocation(c)
+	case SetDetached:
+		return d.setDetached(c)
+	case AppendAudit:
+		return d.appendAudit(c)
+	case PruneAudit:
+		return d.pruneAudit(c)
 	}
 	return fmt.Sprintf("this ledger knows no command of type %T", cmd)
 }
@@ -95,7 +138,7 @@ type draft struct {
 	state   State
 	changes []Change
 	// copied names the families whose map belongs to this draft.
-	copied [4]bool
+	copied [7]bool
 }
 
 const (
@@ -103,18 +146,33 @@ const (
 	serversMap
 	recoveriesMap
 	confirmationsMap
+	downtimesMap
+	rulesMap
+	pausesMap
 )
 
 // own returns m if this draft copied it before, or else a copy.
 func own[K comparable, V any](d *draft, which int, m map[K]V) map[K]V {
+	if m == nil {
+		d.copied[which] = true
+		return map[K]V{}
+	}
 	if d.copied[which] {
 		return m
 	}
 	d.copied[which] = true
-	if m == nil {
-		return map[K]V{}
-	}
 	return maps.Clone(m)
+}
+
+// without returns m, or a copy of it, without k. An empty map becomes nil, as it
+// is where there never was a record: equal states are written as equal bytes.
+func without[K comparable, V any](d *draft, which int, m map[K]V, k K) map[K]V {
+	m = own(d, which, m)
+	delete(m, k)
+	if len(m) == 0 {
+		return nil
+	}
+	return m
 }
 
 func (d *draft) note(family, key string, value any) {

@@ -16,6 +16,11 @@ func (d *draft) bootstrap(c Bootstrap) string {
 		return ""
 	}
 	d.state.ID, d.state.Generation = c.ID, c.Generation
-	d.note(FamilyHeader, "", Header(c))
+	d.noteHeader()
 	return ""
+}
+
+func (d *draft) noteHeader() {
+	d.note(FamilyHeader, "", Header{ID: d.state.ID, Generation: d.state.Generation, LastAudit: d.state.LastAudit,
+		Held: d.state.Held})
 }

@@ -16,6 +16,11 @@ func (d *draft) claimRecovery(c ClaimRecovery) string {
 			return held
 		}
 	}
+	if cluster.Relocation != "" {
+		cluster = d.endRelocation(d.state.Recoveries[cluster.Relocation], CloseRelocation{
+			Outcome: Failed, Message: "a " + string(c.RecoveryKind) + " took precedence", At: c.At,
+		}, c.Leader)
+	}
 	recovery := Recovery{
 		Cluster:       c.Cluster,
 		Kind:          c.RecoveryKind,
@@ -27,6 +32,7 @@ func (d *draft) claimRecovery(c ClaimRecovery) string {
 		Old:           c.Old,
 		OldUUID:       cluster.MasterUUID,
 		OldProvenDead: c.OldProvenDead,
+		Forced:        c.Forced,
 		EpochBefore:   cluster.Epoch,
 		Epoch:         cluster.Epoch.Next(),
 		Leader:        c.Leader,
@@ -34,9 +40,10 @@ func (d *draft) claimRecovery(c ClaimRecovery) string {
 	}
 	recovery.ID = c.Cluster + "-" + strconv.FormatUint(recovery.Epoch.Number, 10)
 	d.putRecovery(recovery)
+	d.auditBegin(recovery, c.Kind())
 
-	cluster.Epoch, cluster.Revision = recovery.Epoch, 1
-	cluster.Withdrawn, cluster.Recovery = true, recovery.ID
+	cluster = cluster.withdrawn(recovery.Epoch, c.Old)
+	cluster.Recovery = recovery.ID
 	d.putCluster(cluster)
 	return ""
 }
@@ -58,6 +65,9 @@ func (d *draft) claimable(c ClaimRecovery) (Cluster, string) {
 	}
 	if len(c.By) > maxName || len(c.Evidence) > maxItems {
 		return Cluster{}, fmt.Sprintf("by or evidence is too long: at most %d bytes and %d sentences", maxName, maxItems)
+	}
+	if c.Forced && c.Automatic {
+		return Cluster{}, "forced: only a person can force a recovery, this one is automatic"
 	}
 	cluster, ok := d.state.Clusters[c.Cluster]
 	switch {
@@ -120,4 +130,13 @@ func (d *draft) openRecovery(id string) (Recovery, string) {
 		return Recovery{}, fmt.Sprintf("recovery %s ended at %s: %s", id, r.EndedAt.Format(time.RFC3339), r.Outcome)
 	}
 	return r, ""
+}
+
+// openOfMaster is openRecovery for what a relocation has not.
+func (d *draft) openOfMaster(id string) (Recovery, string) {
+	r, reason := d.openRecovery(id)
+	if reason == "" && !r.OfMaster() {
+		return Recovery{}, fmt.Sprintf("recovery %s is a relocation: it has no winner to promote, and ends by close-relocation", id)
+	}
+	return r, reason
 }

@@ -21,6 +21,15 @@ func (d *draft) adoptMaster(c AdoptMaster) string {
 		}
 		return ""
 	}
+	if reason := firstOf(tooLong("reason", c.Reason), tooLong("by", c.By)); reason != "" {
+		return reason
+	}
+	if held, ok := d.state.Held[c.Cluster]; ok {
+		return d.readopt(c, held)
+	}
+	if c.By != "" {
+		return fmt.Sprintf("cluster %s is not held by a restored ledger: it is adopted unasked", c.Cluster)
+	}
 	if reason := d.remember(c.Cluster, ServerName{Key: c.Master, UUID: c.UUID}, c.At); reason != "" {
 		return reason
 	}

@@ -21,11 +21,14 @@ type Bootstrap struct {
 }
 
 // AdoptMaster names the first master of a cluster that the ledger does not
-// know yet, and issues its first epoch.
+// know yet, and issues its first epoch. By is a person who says so of a cluster
+// that a restored ledger holds aside; such a one has a generation's next epoch.
 type AdoptMaster struct {
 	Cluster string       `json:"cluster"`
 	Master  topology.Key `json:"master"`
 	UUID    string       `json:"uuid,omitempty"`
+	By      string       `json:"by,omitempty"`
+	Reason  string       `json:"reason,omitempty"`
 	At      time.Time    `json:"at"`
 }
 
@@ -47,7 +50,11 @@ type ServerName struct {
 // served until it announces. It is rejected unless the cluster is at
 // ExpectEpoch with Old as its master and no open recovery, and, when
 // Automatic and a failover, unless AntiFlap has passed since the last
-// automatic one that announced a master ended. The recovery's id is CLUSTER-NUMBER of the new epoch.
+// automatic one that announced a master ended. An open relocation of the cluster
+// ends as failed. The recovery's id is CLUSTER-NUMBER of the new epoch.
+//
+// This command, CloseRecovery, and all that an operator asks for write their
+// audit entry themselves.
 type ClaimRecovery struct {
 	Cluster       string        `json:"cluster"`
 	RecoveryKind  Kind          `json:"recovery_kind"`
@@ -58,6 +65,7 @@ type ClaimRecovery struct {
 	Target        topology.Key  `json:"target,omitzero"`
 	Old           topology.Key  `json:"old"`
 	OldProvenDead bool          `json:"old_proven_dead"`
+	Forced        bool          `json:"forced,omitempty"`
 	ExpectEpoch   routes.Epoch  `json:"expect_epoch"`
 	AntiFlap      time.Duration `json:"anti_flap"`
 	Leader        string        `json:"leader"`
@@ -73,12 +81,26 @@ type ResumeRecovery struct {
 
 // ChooseWinner commits whom an open recovery will promote. It is rejected once
 // another winner is chosen in the same epoch, and for a quarantined server. A
-// deposed one is accepted: it may be the only one left.
+// deposed one is accepted: it may be the only one left. Neither it nor Rewind,
+// Announce and CloseRecovery take a relocation.
 type ChooseWinner struct {
 	Recovery string       `json:"recovery"`
 	Winner   topology.Key `json:"winner"`
 	Reason   string       `json:"reason"`
-	At       time.Time    `json:"at"`
+	// Via, Durability and Acks become the recovery's.
+	Via        topology.Key `json:"via,omitzero"`
+	Durability string       `json:"durability,omitempty"`
+	Acks       int          `json:"acks,omitempty"`
+	At         time.Time    `json:"at"`
+}
+
+// JudgeDurability says anew what is known of the writes that the old master
+// acknowledged, for a winner that has not been announced.
+type JudgeDurability struct {
+	Recovery   string       `json:"recovery"`
+	Winner     topology.Key `json:"winner"`
+	Durability string       `json:"durability"`
+	At         time.Time    `json:"at"`
 }
 
 // Rewind takes a new epoch within an open recovery that has not announced, so
@@ -131,6 +153,25 @@ type Confirm struct {
 	Confirmation Confirmation `json:"confirmation"`
 }
 
+// SetReaders gives a cluster its readers, under a new revision of its epoch. It is
+// rejected while a recovery is open, at another epoch than ExpectEpoch, and unless
+// every reader is a member of the cluster that was not detached. The writer may be
+// the only one, where Fallback says so.
+type SetReaders struct {
+	Cluster string          `json:"cluster"`
+	Readers []routes.Reader `json:"readers,omitempty"`
+	// Fallback becomes the cluster's ReaderFallback.
+	Fallback    bool         `json:"fallback,omitempty"`
+	ExpectEpoch routes.Epoch `json:"expect_epoch"`
+	By          string       `json:"by"`
+	// Reasons say, a sentence each, who came and who left, and why.
+	Reasons []string  `json:"reasons,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+// Kind implements Command.
+func (SetReaders) Kind() string { return "set-readers" }
+
 // Kind implements Command.
 func (Bootstrap) Kind() string { return "bootstrap" }
 
@@ -148,6 +189,9 @@ func (ResumeRecovery) Kind() string { return "resume-recovery" }
 
 // Kind implements Command.
 func (ChooseWinner) Kind() string { return "choose-winner" }
+
+// Kind implements Command.
+func (JudgeDurability) Kind() string { return "judge-durability" }
 
 // Kind implements Command.
 func (Rewind) Kind() string { return "rewind" }

@@ -172,6 +172,26 @@ func TestOnlyAutomaticFailoversUseTheWindowUp(t *testing.T) {
 	}
 }
 
+// TestPlanned: only what a switchover has withdrawn may end softly, and not once it is undone.
+func TestPlanned(t *testing.T) {
+	s := run(t, shop(t), claim(Switchover, 1, a, noon))
+	planned := func(s State) bool {
+		table := s.Routes(s.Clusters["shop"])
+		if want := s.Clusters["shop"].Routes(); table.Epoch != want.Epoch || table.Revision != want.Revision {
+			t.Fatalf("%+v and %+v", table, want)
+		}
+		return table.Planned
+	}
+	if planned(shop(t)) || !planned(s) {
+		t.Error("a switchover's withdrawal is not planned, or a table that leads somewhere is")
+	}
+	undone := run(t, s, ChooseWinner{Recovery: "shop-2", Winner: b, At: noon},
+		Rewind{Recovery: "shop-2", Undoing: true, Reason: "late", At: noon})
+	if planned(undone) || planned(run(t, shop(t), claim(Failover, 1, a, noon))) {
+		t.Error("an undone switchover, or a failover, is planned")
+	}
+}
+
 func TestRewindUndoesASwitchover(t *testing.T) {
 	s := run(t, shop(t), claim(Switchover, 1, a, noon),
 		ChooseWinner{Recovery: "shop-2", Winner: b, At: noon},

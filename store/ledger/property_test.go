@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -29,7 +30,10 @@ func draw(t *rapid.T, s State) Command {
 	if len(s.Recoveries) > 0 && rapid.IntRange(0, 9).Draw(t, "stale") == 0 {
 		id = rapid.SampledFrom(keys(s.Recoveries)).Draw(t, "recovery")
 	}
-	switch rapid.IntRange(0, 11).Draw(t, "kind") {
+	if rapid.IntRange(0, 2).Draw(t, "operator") == 0 {
+		return drawOperation(t, s, cluster, server("server"), at)
+	}
+	switch rapid.IntRange(0, 14).Draw(t, "kind") {
 	case 0:
 		return AdoptMaster{Cluster: cluster, Master: server("master"), At: at}
 	case 1:
@@ -38,10 +42,15 @@ func draw(t *rapid.T, s State) Command {
 		return ClaimRecovery{
 			Cluster: cluster, RecoveryKind: rapid.SampledFrom([]Kind{Failover, Switchover, Reinstate}).Draw(t, "kind"),
 			Finding: "DeadMaster", Evidence: []string{"gone"}, Automatic: rapid.Bool().Draw(t, "automatic"),
-			Old: known.Master, ExpectEpoch: known.Epoch, AntiFlap: time.Hour, Leader: "ctl-1", At: at,
+			OldProvenDead: rapid.Bool().Draw(t, "dead"),
+			Old:           known.Master, ExpectEpoch: known.Epoch, AntiFlap: time.Hour, Leader: "ctl-1", At: at,
 		}
 	case 4, 5:
-		return ChooseWinner{Recovery: id, Winner: server("winner"), At: at}
+		via := topology.Key{}
+		if rapid.Bool().Draw(t, "two steps") {
+			via = server("via")
+		}
+		return ChooseWinner{Recovery: id, Winner: server("winner"), Via: via, At: at}
 	case 6:
 		return Rewind{Recovery: id, Undoing: rapid.Bool().Draw(t, "undoing"), At: at}
 	case 7:
@@ -53,6 +62,10 @@ func draw(t *rapid.T, s State) Command {
 		return RecordSteps{Recovery: id, Steps: []Step{{
 			Name: "step", Leader: "ctl-1", StartedAt: at, EndedAt: at, Outcome: StepDone,
 		}}}
+	case 11, 12:
+		return drawReaders(t, s, cluster, at)
+	case 13:
+		return JudgeDurability{Recovery: id, Winner: server("winner"), Durability: "proven", At: at}
 	case 10:
 		standing := rapid.SampledFrom([]Standing{Member, Deposed, Quarantined}).Draw(t, "standing")
 		return SetStanding{Server: server("server"), Standing: standing, At: at}
@@ -60,6 +73,97 @@ func draw(t *rapid.T, s State) Command {
 		return Confirm{Confirmation{
 			Receiver: Proxy, Name: "lb", Cluster: cluster, At: at, Revision: known.Revision,
 			Epoch: routes.Epoch{Generation: 7, Number: rapid.Uint64Range(0, 9).Draw(t, "epoch")},
+		}}
+	}
+}
+
+// drawReaders makes one that is apt but for one reader now and then, or for its
+// epoch.
+func drawReaders(t *rapid.T, s State, cluster string, at time.Time) Command {
+	cmd := SetReaders{Cluster: cluster, By: "ctl-1", At: at, ExpectEpoch: s.Clusters[cluster].Epoch,
+		Fallback: rapid.Bool().Draw(t, "fallback")}
+	if rapid.IntRange(0, 9).Draw(t, "late") == 0 {
+		cmd.ExpectEpoch.Number--
+	}
+	for n := range 4 {
+		k := topology.Key{Host: fmt.Sprintf("%s-%d", cluster, n), Port: 3306}
+		odd := rapid.IntRange(0, 9).Draw(t, "odd") == 0
+		apt := k != s.Clusters[cluster].Master && s.Servers[k].Standing == Member && s.Servers[k].DetachedFrom.IsZero()
+		if odd || apt && rapid.Bool().Draw(t, "reads") {
+			cmd.Readers = append(cmd.Readers, routes.Reader{Server: routes.Server{Host: k.Host, Port: k.Port},
+				Weight: rapid.IntRange(1, 2).Draw(t, "weight")})
+		}
+	}
+	return cmd
+}
+
+// reads checks who the readers are: no writer beside others, and none that is
+// withdrawn or was given up.
+func reads(t *rapid.T, cmd Command, before, after State) {
+	for name, c := range after.Clusters {
+		table := after.Routes(c)
+		if err := table.Validate(); err != nil {
+			t.Fatalf("after %s: %v", cmd.Kind(), err)
+		}
+		if c.WriterSince() > c.Revision {
+			t.Fatalf("cluster %+v: its writer is from a later revision", c)
+		}
+		was := before.Clusters[name]
+		for _, r := range c.Readers {
+			k := keyOf(r)
+			if k == c.Master && (c.Withdrawn || len(c.Readers) > 1 || !c.ReaderFallback && c.Epoch != was.Epoch) {
+				t.Fatalf("%s: the master of %+v is among its readers", cmd.Kind(), c)
+			}
+			if c.Epoch != was.Epoch && after.Servers[k].Standing != Member && before.Servers[k].Standing == Member {
+				t.Fatalf("%s: reader %s of %+v was deposed by it", cmd.Kind(), k, c)
+			}
+		}
+		// A receiver that had confirmed the writer still has, whatever was said of readers.
+		if c.Epoch == was.Epoch && reflect.DeepEqual(c.Routes().Writer, was.Routes().Writer) && c.WriterSince() != was.WriterSince() {
+			t.Fatalf("%s: the writer of %+v, which did not change, is from another revision than of %+v", cmd.Kind(), c, was)
+		}
+	}
+}
+
+// drawOperation makes a command of an operator, a relocation or the audit.
+func drawOperation(t *rapid.T, s State, cluster string, k topology.Key, at time.Time) Command {
+	by := rapid.SampledFrom([]string{"kim", "ctl-1"}).Draw(t, "by")
+	later := at.Add(time.Duration(rapid.IntRange(-1, 60).Draw(t, "for")) * time.Minute)
+	id := s.Clusters[cluster].Relocation
+	if len(s.Recoveries) > 0 && (id == "" || rapid.IntRange(0, 4).Draw(t, "other") == 0) {
+		id = rapid.SampledFrom(keys(s.Recoveries)).Draw(t, "recovery")
+	}
+	switch rapid.IntRange(0, 11).Draw(t, "operation") {
+	case 0:
+		why := rapid.SampledFrom([]string{"disk", LostInRecovery}).Draw(t, "why")
+		return BeginDowntime{Server: k, Owner: by, Reason: why, Until: later, At: at}
+	case 1:
+		return EndDowntime{Server: k, By: by, At: at}
+	case 2:
+		rule := rapid.SampledFrom([]string{"", "prefer", "must_not", "king"}).Draw(t, "rule")
+		return SetPromotionRule{Server: k, Rule: rule, By: by, At: at}
+	case 3:
+		return PauseRecoveries{Cluster: rapid.SampledFrom([]string{"", cluster}).Draw(t, "scope"), By: by, Reason: "x", At: at}
+	case 4:
+		return ResumeRecoveries{Cluster: rapid.SampledFrom([]string{"", cluster}).Draw(t, "scope"), By: by, At: at}
+	case 5:
+		return AckRecovery{Recovery: id, By: by, Comment: "seen", At: at}
+	case 6, 7, 8:
+		return OpenRelocation{
+			Cluster: cluster, Finding: "DeadIntermediateMaster", Automatic: true, Subject: k, Leader: "ctl-1", At: at,
+		}
+	case 9:
+		outcome := rapid.SampledFrom([]Outcome{Completed, Failed, Undone}).Draw(t, "outcome")
+		return CloseRelocation{Recovery: id, Outcome: outcome, Lost: []topology.Key{k}, At: at}
+	case 10:
+		from := rapid.SampledFrom([]topology.Key{{}, s.Clusters[cluster].Master}).Draw(t, "from")
+		return SetDetached{Server: k, From: from, By: by, At: at}
+	default:
+		if rapid.Bool().Draw(t, "prune") {
+			return PruneAudit{Before: later}
+		}
+		return AppendAudit{Entries: []AuditEntry{
+			{At: at, Kind: AuditDetection, Action: "DeadMaster", By: by}, {At: later, Kind: AuditHook, Action: "x", By: by},
 		}}
 	}
 }
@@ -83,8 +187,20 @@ type winners struct {
 }
 
 func (w winners) check(t *rapid.T, s State) {
-	open := map[string]int{}
+	open, moving := map[string]int{}, map[string]int{}
 	for id, r := range s.Recoveries {
+		if r.Kind == Relocate {
+			if r.Open() {
+				moving[r.Cluster]++
+			}
+			if r.Open() && (s.Clusters[r.Cluster].Relocation != id || s.Clusters[r.Cluster].Epoch != r.Epoch) {
+				t.Fatalf("cluster %+v does not follow its open relocation %+v", s.Clusters[r.Cluster], r)
+			}
+			if r.Announced || r.Epoch != r.EpochBefore || len(r.Former) > 0 {
+				t.Fatalf("a relocation passes for more: %+v", r)
+			}
+			continue
+		}
 		if r.Open() {
 			open[r.Cluster]++
 			if s.Clusters[r.Cluster].Recovery != id || s.Clusters[r.Cluster].Epoch != r.Epoch {
@@ -107,6 +223,9 @@ func (w winners) check(t *rapid.T, s State) {
 	for name, c := range s.Clusters {
 		if open[name] > 1 || (open[name] == 1) != (c.Recovery != "") {
 			t.Fatalf("cluster %s names %q and has %d open recoveries", name, c.Recovery, open[name])
+		}
+		if moving[name] > 1 || (moving[name] == 1) != (c.Relocation != "") || moving[name]+open[name] > 1 {
+			t.Fatalf("cluster %s names %q and has %d open relocations", name, c.Relocation, moving[name])
 		}
 		if c.Withdrawn == (c.Routes().Writer != nil) {
 			t.Fatalf("withdrawn %t, but the table is %+v", c.Withdrawn, c.Routes())
@@ -191,6 +310,59 @@ func follows(t *rapid.T, before, after State) {
 	}
 }
 
+// stays checks that what operators and relocations do leaves the routes alone,
+// and that a claim leaves no relocation open.
+func stays(t *rapid.T, cmd Command, before, after State) {
+	switch c := cmd.(type) {
+	case AdoptMaster, ClaimRecovery, Rewind, Announce:
+		if c, ok := c.(ClaimRecovery); ok && after.Clusters[c.Cluster].Recovery != "" && after.Clusters[c.Cluster].Relocation != "" {
+			t.Fatalf("a relocation goes on within a recovery: %+v", after.Clusters[c.Cluster])
+		}
+		return
+	}
+	for name, was := range before.Clusters {
+		if c, ok := cmd.(SetReaders); ok && c.Cluster == name {
+			if is := after.Clusters[name]; is.Epoch != was.Epoch || was.Recovery != "" && is.Revision != was.Revision {
+				t.Fatalf("%s within a recovery: %+v became %+v", cmd.Kind(), was, is)
+			}
+			continue
+		}
+		if is := after.Clusters[name]; is.Epoch != was.Epoch || !reflect.DeepEqual(is.Routes(), was.Routes()) {
+			t.Fatalf("%s moved the routes from %+v to %+v", cmd.Kind(), was, is)
+		}
+	}
+}
+
+// audited checks that the audit's IDs only rise, and that an operator's command
+// that changed something has its entry.
+func audited(t *rapid.T, cmd Command, before, after State, changes []Change) {
+	if after.LastAudit < before.LastAudit {
+		t.Fatalf("the newest audit entry was %d, now %d", before.LastAudit, after.LastAudit)
+	}
+	known := map[uint64]AuditEntry{}
+	for _, e := range before.Audit {
+		known[e.ID] = e
+	}
+	last := uint64(0)
+	for _, e := range after.Audit {
+		was, kept := known[e.ID]
+		if e.ID <= last || e.ID > after.LastAudit || kept && !reflect.DeepEqual(was, e) || !kept && e.ID <= before.LastAudit {
+			t.Fatalf("%s: after audit entry %d comes %+v, which was %+v", cmd.Kind(), last, e, was)
+		}
+		last = e.ID
+	}
+	switch cmd.(type) {
+	case BeginDowntime, EndDowntime, SetPromotionRule, PauseRecoveries, ResumeRecoveries, AckRecovery, SetDetached,
+		OpenRelocation, CloseRelocation, ClaimRecovery, CloseRecovery:
+		if len(changes) > 0 && (last == before.LastAudit || last != after.LastAudit || after.Audit[len(after.Audit)-1].By == "") {
+			t.Fatalf("%s left the audit at %+v", cmd.Kind(), after.Audit)
+		}
+	}
+	if len(changes) == 0 && after.LastAudit != before.LastAudit {
+		t.Fatalf("%s changed nothing but the audit", cmd.Kind())
+	}
+}
+
 func TestRandomHistories(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, _, err := Apply(State{}, Bootstrap{ID: "prod", Generation: 7})
@@ -198,7 +370,7 @@ func TestRandomHistories(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen := winners{byEpoch: map[string]topology.Key{}, recovery: map[string]string{}}
-		mirror := map[string]string{}
+		mirror := map[string]string{FamilyHeader + " ": mustJSON(t, Header{ID: "prod", Generation: 7})}
 		for range rapid.IntRange(1, 80).Draw(t, "length") {
 			cmd := draw(t, s)
 			before, asked := mustJSON(t, s), mustJSON(t, cmd)
@@ -220,6 +392,9 @@ func TestRandomHistories(t *testing.T) {
 			follows(t, s, next)
 			givenUp(t, s, next)
 			pardoned(t, cmd, s, next)
+			stays(t, cmd, s, next)
+			reads(t, cmd, s, next)
+			audited(t, cmd, s, next, changes)
 			for _, change := range changes {
 				mirror[change.Family+" "+change.Key] = mustJSON(t, change.Value)
 				if change.Value == nil {
@@ -234,7 +409,21 @@ func TestRandomHistories(t *testing.T) {
 
 // compareMirror checks that whoever follows the changes holds the whole state.
 func compareMirror(t *rapid.T, mirror map[string]string, s State) {
-	want := map[string]string{}
+	want := map[string]string{
+		FamilyHeader + " ": mustJSON(t, Header{ID: s.ID, Generation: s.Generation, LastAudit: s.LastAudit}),
+	}
+	for k, v := range s.Downtimes {
+		want[FamilyDowntimes+" "+k.String()] = mustJSON(t, v)
+	}
+	for k, v := range s.Rules {
+		want[FamilyRules+" "+k.String()] = mustJSON(t, v)
+	}
+	for k, v := range s.Pauses {
+		want[FamilyPauses+" "+k] = mustJSON(t, v)
+	}
+	for _, v := range s.Audit {
+		want[FamilyAudit+" "+strconv.FormatUint(v.ID, 10)] = mustJSON(t, v)
+	}
 	for k, v := range s.Clusters {
 		want[FamilyClusters+" "+k] = mustJSON(t, v)
 	}
@@ -269,6 +458,20 @@ func BenchmarkApply(b *testing.B) {
 		s.Recoveries[id] = Recovery{ID: id, Cluster: "shop"}
 	}
 	cmd := ResumeRecovery{Recovery: "shop-7", Leader: "ctl-1", At: noon}
+	for b.Loop() {
+		if _, _, err := Apply(s, cmd); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkFullAudit(b *testing.B) {
+	s := State{ID: "prod", Generation: 7}
+	for range maxAudit {
+		s.LastAudit++
+		s.Audit = append(s.Audit, AuditEntry{ID: s.LastAudit, At: noon, Kind: AuditHook, Action: "x", By: "ctl-1"})
+	}
+	cmd := PauseRecoveries{By: "kim", Reason: "x", At: noon}
 	for b.Loop() {
 		if _, _, err := Apply(s, cmd); err != nil {
 			b.Fatal(err)

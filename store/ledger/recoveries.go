@@ -1,18 +1,20 @@
 package ledger
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"switchyard/controller/topology"
 )
 
 func (d *draft) chooseWinner(c ChooseWinner) string {
-	if reason := firstOf(badKey("winner", c.Winner), badTime("at", c.At)); reason != "" {
+	if reason := firstOf(badKey("winner", c.Winner), tooLong("durability", c.Durability), badTime("at", c.At)); reason != "" {
 		return reason
 	}
-	r, reason := d.openRecovery(c.Recovery)
+	r, reason := d.openOfMaster(c.Recovery)
 	if reason != "" {
 		return reason
 	}
@@ -33,8 +35,57 @@ func (d *draft) chooseWinner(c ChooseWinner) string {
 	case r.Kind == Reinstate && c.Winner != r.Old:
 		return fmt.Sprintf("recovery %s reinstates %s and nobody else", r.ID, r.Old)
 	}
+	if reason := d.badVia(c, r.Cluster); reason != "" {
+		return reason
+	}
+	if c.Acks < 0 {
+		return fmt.Sprintf("acks is negative: %d", c.Acks)
+	}
 	r.Winner, r.WinnerReason = c.Winner, cut(c.Reason, maxText)
+	r.Via, r.Durability, r.Acks = c.Via, c.Durability, c.Acks
 	d.putRecovery(r)
+	return ""
+}
+
+func (d *draft) judgeDurability(c JudgeDurability) string {
+	if reason := firstOf(badKey("winner", c.Winner), tooLong("durability", c.Durability), badTime("at", c.At)); reason != "" {
+		return reason
+	}
+	r, reason := d.openOfMaster(c.Recovery)
+	switch {
+	case reason != "":
+		return reason
+	case r.Winner != c.Winner:
+		return fmt.Sprintf("the winner of epoch %s is not %s", r.Epoch, c.Winner)
+	case r.Announced:
+		return fmt.Sprintf("recovery %s announced %s already", r.ID, r.Winner)
+	case r.Durability == c.Durability:
+		return ""
+	}
+	r.Durability = c.Durability
+	d.putRecovery(r)
+	return ""
+}
+
+// badVia says why the winner of c cannot take what it lacks from its Via.
+func (d *draft) badVia(c ChooseWinner, cluster string) string {
+	if c.Via.IsZero() {
+		return ""
+	}
+	if reason := badKey("via", c.Via); reason != "" {
+		return reason
+	}
+	server, ok := d.state.Servers[c.Via]
+	switch {
+	case c.Via == c.Winner:
+		return fmt.Sprintf("via %s is the winner itself", c.Via)
+	case !ok:
+		return fmt.Sprintf("via %s is unknown", c.Via)
+	case server.Cluster != cluster:
+		return fmt.Sprintf("via %s belongs to cluster %s", c.Via, server.Cluster)
+	case server.Standing == Quarantined:
+		return fmt.Sprintf("via %s is quarantined: it has transactions that cluster %s lacks", c.Via, cluster)
+	}
 	return ""
 }
 
@@ -42,7 +93,7 @@ func (d *draft) rewind(c Rewind) string {
 	if reason := badTime("at", c.At); reason != "" {
 		return reason
 	}
-	r, reason := d.openRecovery(c.Recovery)
+	r, reason := d.openOfMaster(c.Recovery)
 	if reason != "" {
 		return reason
 	}
@@ -53,14 +104,14 @@ func (d *draft) rewind(c Rewind) string {
 		return fmt.Sprintf("recovery %s is a %s, only a switchover can be undone", r.ID, r.Kind)
 	}
 	cluster := d.state.Clusters[r.Cluster]
-	cluster.Epoch, cluster.Revision, cluster.Withdrawn = cluster.Epoch.Next(), 1, true
-
+	cluster = cluster.withdrawn(cluster.Epoch.Next(), r.Old, r.Winner)
 	if !r.Winner.IsZero() && r.Winner != r.Old && !slices.Contains(r.Former, r.Winner) {
 		r.Former = concat(r.Former, r.Winner)
 	}
 	d.deposeWinner(r, c.At)
 	r.Epoch, r.Undoing = cluster.Epoch, c.Undoing
 	r.Winner, r.WinnerReason = topology.Key{}, ""
+	r.Via, r.Durability, r.Acks = topology.Key{}, "", 0
 	if len(r.Steps) < maxSteps {
 		// The journal is where an operator will look for why the epoch rose twice.
 		r.Steps = concat(r.Steps, Step{
@@ -90,7 +141,7 @@ func (d *draft) announce(c Announce) string {
 	if len(c.MasterUUID) > maxName {
 		return fmt.Sprintf("master_uuid has %d bytes, at most %d are allowed", len(c.MasterUUID), maxName)
 	}
-	r, reason := d.openRecovery(c.Recovery)
+	r, reason := d.openOfMaster(c.Recovery)
 	if reason != "" {
 		return reason
 	}
@@ -103,13 +154,11 @@ func (d *draft) announce(c Announce) string {
 	r.Announced = true
 	d.putRecovery(r)
 
-	cluster := d.state.Clusters[r.Cluster]
-	cluster.Master, cluster.MasterUUID = r.Winner, c.MasterUUID
+	cluster := d.state.Clusters[r.Cluster].announced(r.Winner)
+	cluster.MasterUUID = c.MasterUUID
 	if cluster.MasterUUID == "" {
 		cluster.MasterUUID = d.state.Servers[r.Winner].UUID
 	}
-	cluster.Withdrawn = false
-	cluster.Revision++
 	d.putCluster(cluster)
 	// A server that was deposed once may be the one that is left.
 	d.standKey(r.Winner, Member, c.At)
@@ -120,11 +169,11 @@ func (d *draft) closeRecovery(c CloseRecovery) string {
 	if reason := badTime("at", c.At); reason != "" {
 		return reason
 	}
-	if known, ok := d.state.Recoveries[c.Recovery]; ok && c.Outcome != "" && known.Outcome == c.Outcome {
+	if known, ok := d.state.Recoveries[c.Recovery]; ok && known.OfMaster() && c.Outcome != "" && known.Outcome == c.Outcome {
 		// A leader that did not learn the fate of its command sends it again.
 		return ""
 	}
-	r, reason := d.openRecovery(c.Recovery)
+	r, reason := d.openOfMaster(c.Recovery)
 	if reason != "" {
 		return reason
 	}
@@ -134,6 +183,7 @@ func (d *draft) closeRecovery(c CloseRecovery) string {
 	r.Outcome, r.Message, r.EndedAt = c.Outcome, cut(c.Message, maxText), instant(c.At)
 	r.Lost = slices.Clone(c.Lost)
 	d.putRecovery(r)
+	d.auditEnd(r, c.Kind(), r.Leader)
 
 	cluster := d.state.Clusters[r.Cluster]
 	cluster.Recovery = ""
@@ -169,29 +219,35 @@ func badClose(r Recovery, c CloseRecovery) string {
 	default:
 		return fmt.Sprintf("outcome %q: want completed, incomplete, failed or undone", string(c.Outcome))
 	}
-	if len(c.Lost) > maxItems {
-		return fmt.Sprintf("lost: there are %d servers, at most %d are allowed", len(c.Lost), maxItems)
-	}
-	for i, k := range c.Lost {
-		if reason := badKey(fmt.Sprintf("lost[%d]", i), k); reason != "" {
-			return reason
-		}
-	}
-	return ""
+	return badKeys("lost", c.Lost)
 }
 
-// prune forgets all but the newest ended recoveries of a cluster.
+// prune forgets all but the newest ended recoveries of a cluster. Relocations
+// are counted by themselves, so that many of them do not push failovers out.
 func (d *draft) prune(cluster string) {
-	var ended []Recovery
+	var ofMaster, relocations []Recovery
 	for _, r := range d.state.Recoveries {
-		if r.Cluster == cluster && !r.Open() {
-			ended = append(ended, r)
+		switch {
+		case r.Cluster != cluster || r.Open():
+		case r.OfMaster():
+			ofMaster = append(ofMaster, r)
+		default:
+			relocations = append(relocations, r)
 		}
 	}
+	d.keepNewest(ofMaster)
+	d.keepNewest(relocations)
+}
+
+func (d *draft) keepNewest(ended []Recovery) {
 	if len(ended) <= maxHistory {
 		return
 	}
-	slices.SortFunc(ended, func(a, b Recovery) int { return b.Epoch.Compare(a.Epoch) })
+	slices.SortFunc(ended, func(a, b Recovery) int {
+		// The ids of relocations at one epoch differ by their number only, and of two
+		// such the longer has the higher.
+		return cmp.Or(b.Epoch.Compare(a.Epoch), cmp.Compare(len(b.ID), len(a.ID)), strings.Compare(b.ID, a.ID))
+	})
 	for _, r := range ended[maxHistory:] {
 		d.dropRecovery(r.ID)
 	}

@@ -3,6 +3,7 @@
 package ledger
 
 import (
+	"slices"
 	"time"
 
 	"switchyard/controller/topology"
@@ -20,6 +21,17 @@ type State struct {
 	Servers       map[topology.Key]Server          `json:"servers"`
 	Recoveries    map[string]Recovery              `json:"recoveries"`
 	Confirmations map[ConfirmationKey]Confirmation `json:"confirmations"`
+	// Downtimes and Rules may have run out; whoever reads them compares.
+	Downtimes map[topology.Key]Downtime      `json:"downtimes,omitempty"`
+	Rules     map[topology.Key]PromotionRule `json:"rules,omitempty"`
+	// Pauses are by cluster; the empty one is for all.
+	Pauses map[string]Pause `json:"pauses,omitempty"`
+	// Audit is ordered by ID; LastAudit is the newest ID ever given.
+	Audit     []AuditEntry `json:"audit,omitempty"`
+	LastAudit uint64       `json:"last_audit,omitempty"`
+	// Held are the clusters of a ledger that was restored, as the backup had them,
+	// until they are adopted anew. Nothing is said or done by them.
+	Held map[string]Cluster `json:"held,omitempty"`
 }
 
 // Cluster is one replication topology: who is its master, and since which epoch.
@@ -38,13 +50,43 @@ type Cluster struct {
 	// master ended.
 	LastAutomatic time.Time `json:"last_automatic,omitzero"`
 	AdoptedAt     time.Time `json:"adopted_at"`
+	// Relocation is the id of the one open relocation; empty for none.
+	Relocation string `json:"relocation,omitempty"`
+	// Relocations counts those that were ever opened.
+	Relocations uint64 `json:"relocations,omitempty"`
+	// Readers are the replicas that proxies send readers to, in order of host and
+	// port. ReaderFallback is true where the writer may be the one of them while no
+	// replica is fit.
+	Readers        []routes.Reader `json:"readers,omitempty"`
+	ReaderFallback bool            `json:"reader_fallback,omitempty"`
+	// WriterRevision is the first revision of this epoch that says of the writer
+	// what is said now, where readers have raised Revision since; else 0.
+	WriterRevision uint64 `json:"writer_revision,omitempty"`
+}
+
+// WriterSince is the first revision of the epoch that says of the writer what is
+// said now: a receiver that holds it, or a later one, has confirmed the writer.
+func (c Cluster) WriterSince() uint64 {
+	if c.WriterRevision != 0 {
+		return c.WriterRevision
+	}
+	return c.Revision
 }
 
 // Routes is the table that proxies and consumers are to follow now.
 func (c Cluster) Routes() routes.Table {
-	t := routes.Table{Cluster: c.Name, Epoch: c.Epoch, Revision: c.Revision}
+	t := routes.Table{Cluster: c.Name, Epoch: c.Epoch, Revision: c.Revision, Readers: slices.Clone(c.Readers)}
 	if !c.Withdrawn && !c.Master.IsZero() {
 		t.Writer = &routes.Server{Host: c.Master.Host, Port: c.Master.Port}
+	}
+	return t
+}
+
+// Routes is a cluster's table. It is planned while a switchover has withdrawn it.
+func (s State) Routes(c Cluster) routes.Table {
+	t := c.Routes()
+	if r, ok := s.Recoveries[c.Recovery]; ok && t.Writer == nil {
+		t.Planned = r.Kind == Switchover && !r.Undoing
 	}
 	return t
 }
@@ -73,6 +115,10 @@ type Server struct {
 	Extra string `json:"extra,omitempty"`
 	// Since is when the standing began.
 	Since time.Time `json:"since"`
+	// DetachedFrom is the source that it was detached from on purpose; zero for
+	// a server that was not.
+	DetachedFrom   topology.Key `json:"detached_from,omitzero"`
+	DetachedReason string       `json:"detached_reason,omitempty"`
 }
 
 // Kind is what a recovery is for.
@@ -87,6 +133,8 @@ const (
 	// Reinstate serves the same master again: after a recovery that withdrew it
 	// ended without a winner, or after it restarted, as servers boot read-only.
 	Reinstate Kind = "reinstate"
+	// Relocate gives the replicas of a dead intermediate master another source.
+	Relocate Kind = "relocate"
 )
 
 // Outcome is how a recovery ended; empty while it is open.
@@ -102,7 +150,10 @@ const (
 	Undone     Outcome = "undone"
 )
 
-// Recovery is one claimed change of a cluster's master, with its journal.
+// Recovery is one claimed change of a cluster's master, or one relocation of an
+// intermediate master's replicas, with its journal. In a relocation, Old is the
+// intermediate master, the epochs are that of its cluster, and Winner is where
+// most of the replicas went.
 type Recovery struct {
 	ID      string `json:"id"`
 	Cluster string `json:"cluster"`
@@ -132,6 +183,18 @@ type Recovery struct {
 	// Former are the winners other than Old that rewinds gave up, oldest first.
 	// One of them may be the Winner again.
 	Former []topology.Key `json:"former,omitempty"`
+	// Via is the server from which the winner first takes what it lacks; zero
+	// where it holds everything itself.
+	Via topology.Key `json:"via,omitzero"`
+	// Durability says whether it is proven that nothing acknowledged is lost, and by what.
+	Durability string `json:"durability,omitempty"`
+	// Acks is how many acknowledgements a commit on the winner is to wait for, also
+	// where at first there are too few who could give them; 0 is none.
+	Acks int `json:"acks,omitempty"`
+	// Forced is true where a person said to go on in spite of every doubt.
+	Forced bool `json:"forced,omitempty"`
+	// Ack is the operator's acknowledgement; nil before.
+	Ack *Ack `json:"ack,omitempty"`
 	// Announced is true once the winner was proven writable and may be named.
 	Announced bool `json:"announced"`
 	// Undoing is true once a switchover is on its way back to the old master.
@@ -146,6 +209,10 @@ type Recovery struct {
 	Steps     []Step         `json:"steps,omitempty"`
 	Lost      []topology.Key `json:"lost,omitempty"`
 }
+
+// OfMaster reports whether r is about the cluster's master, and so has an epoch
+// of its own; a relocation has not.
+func (r Recovery) OfMaster() bool { return r.Kind != Relocate }
 
 // Open reports whether r has not ended.
 func (r Recovery) Open() bool { return r.Outcome == "" }

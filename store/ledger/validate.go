@@ -17,6 +17,10 @@ const (
 	maxItems   = 1000
 	maxSteps   = 500
 	maxHistory = 200
+	// maxAudit is how many audit entries are kept, and maxProof how many bytes of
+	// evidence each may hold.
+	maxAudit = 10_000
+	maxProof = 16 << 10
 )
 
 // firstOf returns the first reason that is not empty.
@@ -52,6 +56,45 @@ func badName(field, name string) string {
 		return field + " is empty"
 	case len(name) > maxName:
 		return fmt.Sprintf("%s has %d bytes, at most %d are allowed", field, len(name), maxName)
+	}
+	return ""
+}
+
+// badText is for what an operator has to say.
+func badText(field, text string) string {
+	if text == "" {
+		return field + " is empty"
+	}
+	return tooLong(field, text)
+}
+
+// tooLong is badText where there may be nothing to say.
+func tooLong(field, text string) string {
+	if len(text) > maxText {
+		return fmt.Sprintf("%s has %d bytes, at most %d are allowed", field, len(text), maxText)
+	}
+	return ""
+}
+
+// badUntil refuses an end that is not after at.
+func badUntil(until, at time.Time) string {
+	if reason := badTime("until", until); reason != "" {
+		return reason
+	}
+	if !until.After(at) {
+		return fmt.Sprintf("until: %s is not after %s", until.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339))
+	}
+	return ""
+}
+
+func badKeys(field string, keys []topology.Key) string {
+	if len(keys) > maxItems {
+		return fmt.Sprintf("%s: there are %d servers, at most %d are allowed", field, len(keys), maxItems)
+	}
+	for i, k := range keys {
+		if reason := badKey(fmt.Sprintf("%s[%d]", field, i), k); reason != "" {
+			return reason
+		}
 	}
 	return ""
 }

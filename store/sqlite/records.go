@@ -2,11 +2,14 @@ package sqlite
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"switchyard/controller/topology"
 	"switchyard/store/ledger"
@@ -99,7 +102,7 @@ func replacedLater(later []ledger.Change, change ledger.Change) bool {
 func whole(s ledger.State) []ledger.Change {
 	var all []ledger.Change
 	if s.Generation != 0 {
-		header := ledger.Header{ID: s.ID, Generation: s.Generation}
+		header := ledger.Header{ID: s.ID, Generation: s.Generation, LastAudit: s.LastAudit, Held: s.Held}
 		all = append(all, ledger.Change{Family: ledger.FamilyHeader, Value: header})
 	}
 	for k, v := range s.Clusters {
@@ -113,6 +116,18 @@ func whole(s ledger.State) []ledger.Change {
 	}
 	for k, v := range s.Confirmations {
 		all = append(all, ledger.Change{Family: ledger.FamilyConfirmations, Key: k.String(), Value: v})
+	}
+	for k, v := range s.Downtimes {
+		all = append(all, ledger.Change{Family: ledger.FamilyDowntimes, Key: k.String(), Value: v})
+	}
+	for k, v := range s.Rules {
+		all = append(all, ledger.Change{Family: ledger.FamilyRules, Key: k.String(), Value: v})
+	}
+	for k, v := range s.Pauses {
+		all = append(all, ledger.Change{Family: ledger.FamilyPauses, Key: k, Value: v})
+	}
+	for _, v := range s.Audit {
+		all = append(all, ledger.Change{Family: ledger.FamilyAudit, Key: strconv.FormatUint(v.ID, 10), Value: v})
 	}
 	return all
 }
@@ -130,7 +145,7 @@ func (d *DB) Load(ctx context.Context) (ledger.State, Position, error) {
 	}
 	err := errors.Join(
 		load(ctx, d, ledger.FamilyHeader, func(h ledger.Header) string {
-			s.ID, s.Generation = h.ID, h.Generation
+			s.ID, s.Generation, s.LastAudit, s.Held = h.ID, h.Generation, h.LastAudit, h.Held
 			return ""
 		}),
 		load(ctx, d, ledger.FamilyClusters, func(c ledger.Cluster) string {
@@ -149,11 +164,44 @@ func (d *DB) Load(ctx context.Context) (ledger.State, Position, error) {
 			key := ledger.ConfirmationKey{Receiver: c.Receiver, Name: c.Name, Cluster: c.Cluster}
 			s.Confirmations[key] = c
 			return key.String()
-		}))
+		}),
+		loadOperations(ctx, d, &s))
 	if err != nil {
 		return ledger.State{}, Position{}, err
 	}
 	return s, Position{Index: uint64(index), Term: uint64(term)}, nil
+}
+
+// loadOperations reads what operators asked for, and the audit. A family without
+// records is nil, as the ledger keeps it.
+func loadOperations(ctx context.Context, d *DB, s *ledger.State) error {
+	err := errors.Join(
+		load(ctx, d, ledger.FamilyDowntimes, func(v ledger.Downtime) string {
+			s.Downtimes = with(s.Downtimes, v.Server, v)
+			return v.Server.String()
+		}),
+		load(ctx, d, ledger.FamilyRules, func(v ledger.PromotionRule) string {
+			s.Rules = with(s.Rules, v.Server, v)
+			return v.Server.String()
+		}),
+		load(ctx, d, ledger.FamilyPauses, func(v ledger.Pause) string {
+			s.Pauses = with(s.Pauses, v.Cluster, v)
+			return v.Cluster
+		}),
+		load(ctx, d, ledger.FamilyAudit, func(v ledger.AuditEntry) string {
+			s.Audit = append(s.Audit, v)
+			return strconv.FormatUint(v.ID, 10)
+		}))
+	slices.SortFunc(s.Audit, func(a, b ledger.AuditEntry) int { return cmp.Compare(a.ID, b.ID) })
+	return err
+}
+
+func with[K comparable, V any](m map[K]V, key K, value V) map[K]V {
+	if m == nil {
+		m = map[K]V{}
+	}
+	m[key] = value
+	return m
 }
 
 // load reads a family; add takes a record and returns the key that it should

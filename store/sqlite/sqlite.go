@@ -55,6 +55,7 @@ func families() []string {
 	return []string{
 		ledger.FamilyHeader, ledger.FamilyClusters, ledger.FamilyServers,
 		ledger.FamilyRecoveries, ledger.FamilyConfirmations,
+		ledger.FamilyDowntimes, ledger.FamilyRules, ledger.FamilyPauses, ledger.FamilyAudit,
 	}
 }
 

@@ -38,6 +38,22 @@ func history() []ledger.Command {
 		ledger.Confirm{Confirmation: ledger.Confirmation{
 			Receiver: ledger.Proxy, Name: "lb /%é", Cluster: "shop", Epoch: epoch.Next(), Revision: 2, At: noon,
 		}},
+		ledger.BeginDowntime{Server: a, Owner: "kim", Reason: "disk", Until: noon.Add(time.Hour), At: noon},
+		ledger.BeginDowntime{Server: b, Owner: "kim", Reason: "disk", Until: noon.Add(time.Hour), At: noon},
+		ledger.EndDowntime{Server: a, By: "kim", At: noon},
+		ledger.SetPromotionRule{Server: b, Rule: "prefer", By: "kim", At: noon},
+		ledger.PauseRecoveries{By: "kim", Reason: "network", At: noon},
+		ledger.PauseRecoveries{Cluster: "shop", By: "kim", Reason: "trial", At: noon},
+		ledger.AckRecovery{Recovery: "shop-2", By: "kim", Comment: "seen", At: noon},
+		ledger.SetDetached{Server: a, From: b, By: "kim", At: noon},
+		ledger.OpenRelocation{
+			Cluster: "shop", Finding: "DeadIntermediateMaster", Automatic: true, Subject: a, Leader: "c1", At: noon,
+		},
+		ledger.AppendAudit{Entries: []ledger.AuditEntry{
+			{At: noon.Add(-time.Hour), Kind: ledger.AuditHook, Action: "x", By: "c1", Evidence: []string{"é"}},
+			{At: noon, Kind: ledger.AuditHook, Action: "y", By: "c1"},
+		}},
+		ledger.PruneAudit{Before: noon},
 	}
 }
 
@@ -89,8 +105,68 @@ func TestTheStateComesBack(t *testing.T) {
 		t.Fatalf("the file is elsewhere: %v", err)
 	}
 	got, at, err := open(t, path).Load(context.Background())
-	if err != nil || !reflect.DeepEqual(got, want) || at != (Position{Index: 11, Term: 2}) {
+	if err != nil || !reflect.DeepEqual(got, want) || at != (Position{Index: uint64(len(history()) + 2), Term: 2}) {
 		t.Fatalf("%+v came back as %+v at %+v, %v", want, got, at, err)
+	}
+	if len(got.Downtimes) != 1 || len(got.Rules) != 1 || len(got.Pauses) != 2 || len(got.Audit) < 11 {
+		t.Fatalf("a family is not tried: %+v", got)
+	}
+}
+
+// A follower takes a whole state from its leader, and must hold the same.
+func TestReplaceStoresEveryFamily(t *testing.T) {
+	want := fill(t, filepath.Join(t.TempDir(), "state.db"))
+	d := open(t, filepath.Join(t.TempDir(), "other.db"))
+	if err := d.Replace(context.Background(), want, Position{Index: 90, Term: 3}); err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := d.Load(context.Background())
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v came back as %+v, %v", want, got, err)
+	}
+}
+
+// The newest ID must not be given again once its entry is forgotten.
+func TestTheAuditGoesOnCounting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	s := fill(t, path)
+	d := open(t, path)
+	next, changes, err := ledger.Apply(s, ledger.PruneAudit{Before: noon.Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Write(context.Background(), changes, Position{Index: 90, Term: 2}); err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := d.Load(context.Background())
+	if err != nil || len(got.Audit) != 0 || got.LastAudit != s.LastAudit || !reflect.DeepEqual(got, next) {
+		t.Fatalf("%+v came back as %+v, %v", next, got, err)
+	}
+}
+
+// A file that the release before wrote has no tables for what came later.
+func TestFileOfTheReleaseBefore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	d := open(t, path)
+	for _, statement := range []string{
+		"DROP TABLE downtimes", "DROP TABLE rules", "DROP TABLE pauses", "DROP TABLE audit", "PRAGMA user_version = 1",
+		`INSERT INTO header VALUES ('', '{"id":"prod","generation":7}')`,
+	} {
+		if _, err := d.db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := open(t, path)
+	got, _, err := again.Load(context.Background())
+	if err != nil || got.Generation != 7 || got.Audit != nil || got.Downtimes != nil {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	_, changes, err := ledger.Apply(got, ledger.PauseRecoveries{By: "kim", Reason: "x", At: noon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Write(context.Background(), changes, Position{Index: 1, Term: 1}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -116,6 +192,9 @@ func TestReplaceLeavesNothingBehind(t *testing.T) {
 		t.Fatalf("%+v at %+v, %v", got, at, err)
 	}
 	if len(got.Servers) != 1 || len(got.Recoveries) != 0 || len(got.Confirmations) != 0 {
+		t.Fatalf("left behind: %+v", got)
+	}
+	if len(got.Downtimes)+len(got.Rules)+len(got.Pauses)+len(got.Audit) != 0 || got.LastAudit != 0 {
 		t.Fatalf("left behind: %+v", got)
 	}
 }
@@ -199,6 +278,8 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 		{"UPDATE clusters SET record = '{'", `clusters "shop"`},
 		{"UPDATE clusters SET record = '{\"moon\":1}'", `unknown field "moon"`},
 		{"UPDATE clusters SET key = 'blog'", `clusters "blog" holds the record of "shop"`},
+		{"UPDATE downtimes SET key = 'db-z:1'", `downtimes "db-z:1" holds the record of`},
+		{"UPDATE audit SET key = '99' WHERE key = '1'", `audit "99" holds the record of "1"`},
 		{"DROP TABLE servers", "no such table: servers"},
 		{"DELETE FROM meta", "no rows"},
 	} {

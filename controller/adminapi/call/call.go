@@ -4,7 +4,9 @@
 package call
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -26,8 +28,12 @@ type Request struct {
 	URL    string
 	Body   []byte
 	Header map[string]string
+	// Connect is how long the connection may take; 0 is as long as the call.
+	Connect time.Duration
 	// MaxReply is the longest body taken; 0 is 16 MiB.
 	MaxReply int
+	// TLS is for an https URL; nil verifies the server by the system's roots.
+	TLS *tls.Config
 }
 
 // Reply is what was answered.
@@ -57,7 +63,11 @@ func Do(ctx context.Context, r Request) (Reply, error) {
 	}
 	deadline, _ := ctx.Deadline()
 
-	dialer := &contextDialer{ctx: ctx}
+	dialer := &contextDialer{ctx: ctx, patience: r.Connect}
+	if target.Scheme == "https" {
+		dialer.tls = cmp.Or(r.TLS, &tls.Config{MinVersion: tls.VersionTLS12}).Clone()
+		dialer.tls.ServerName = cmp.Or(dialer.tls.ServerName, target.Hostname())
+	}
 	defer dialer.close()
 	client := &fasthttp.HostClient{
 		Addr: address(target), IsTLS: target.Scheme == "https", Dial: dialer.dial,
@@ -102,6 +112,11 @@ func explain(ctx context.Context, dialer *contextDialer, target *url.URL, err er
 		return fmt.Errorf("%s: %w: %w", where, ErrUnreachable, cause(ctx))
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", where, cause(ctx))
+	case dialer.refused != nil:
+		return fmt.Errorf("%s: it refuses this caller's certificate, or wants one: %w", where, dialer.refused)
+	case dialer.tls != nil && !dialer.heard && !errors.Is(err, fasthttp.ErrTimeout):
+		// The alert may be lost where the server closes on what it has not read.
+		return fmt.Errorf("%s: it ends the connection, and may refuse this caller's certificate, or wants one: %w", where, err)
 	case errors.Is(err, fasthttp.ErrTimeout):
 		return fmt.Errorf("%s: no answer: %w", where, context.DeadlineExceeded)
 	default:
@@ -139,13 +154,19 @@ func maxReply(n int) int {
 // the context ends: fasthttp itself knows deadlines only. It is used by the
 // caller's goroutine alone.
 type contextDialer struct {
-	ctx    context.Context //nolint:containedctx // it lives as long as one call
-	stop   func() bool
-	failed error
+	ctx      context.Context //nolint:containedctx // it lives as long as one call
+	patience time.Duration
+	tls      *tls.Config // nil for a plain connection
+	stop     func() bool
+	failed   error
+	// refused is why the server ended the handshake, and heard whether it answered
+	// anything after it.
+	refused error
+	heard   bool
 }
 
 func (d *contextDialer) dial(addr string) (net.Conn, error) {
-	var dialer net.Dialer
+	dialer := net.Dialer{Timeout: d.patience}
 	conn, err := dialer.DialContext(d.ctx, "tcp", addr)
 	if err != nil {
 		d.failed = err
@@ -155,7 +176,45 @@ func (d *contextDialer) dial(addr string) (net.Conn, error) {
 		// A failed close leaves nothing to do: the call has its deadline.
 		_ = conn.Close()
 	})
-	return conn, nil
+	if d.tls == nil {
+		return conn, nil
+	}
+	// Here and not in fasthttp: before the handshake is done nothing was heard.
+	secure := tls.Client(conn, d.tls)
+	if err := d.shake(secure); err != nil {
+		_ = conn.Close()
+		d.failed = fmt.Errorf("tls: %w", err)
+		return nil, d.failed
+	}
+	return &refusable{secure, d}, nil
+}
+
+// refusable keeps the alert by which a server refuses the caller's certificate: it
+// comes with the first answer, and fasthttp says only that the connection ended.
+type refusable struct {
+	*tls.Conn
+	dialer *contextDialer
+}
+
+// Read implements net.Conn.
+func (c *refusable) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.dialer.heard = c.dialer.heard || n > 0
+	var alert *net.OpError
+	if errors.As(err, &alert) && alert.Op == "remote error" {
+		c.dialer.refused = err
+	}
+	return n, err
+}
+
+func (d *contextDialer) shake(conn *tls.Conn) error {
+	ctx := d.ctx
+	if d.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.patience)
+		defer cancel()
+	}
+	return conn.HandshakeContext(ctx)
 }
 
 func (d *contextDialer) close() {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -121,5 +122,39 @@ func TestLongRepliesAreRefused(t *testing.T) {
 	reply, err := call.Do(t.Context(), call.Request{Method: "GET", URL: server.URL, MaxReply: 2000})
 	if err != nil || len(reply.Body) != 2000 {
 		t.Errorf("%v: %d bytes", err, len(reply.Body))
+	}
+}
+
+// A host that is cut off answers nothing at all: here the kernel drops what does
+// not fit into a full queue of connections.
+func TestConnectHasItsOwnBound(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	conn, err := listener.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 0) }); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for full := false; !full; {
+		held, err := net.DialTimeout("tcp", listener.Addr().String(), 300*time.Millisecond)
+		if full = err != nil; !full {
+			defer held.Close()
+		}
+	}
+	begun := time.Now()
+	_, err = call.Do(t.Context(), call.Request{Method: "GET", URL: "http://" + listener.Addr().String() + "/", Connect: 50 * time.Millisecond})
+	if !errors.Is(err, call.ErrUnreachable) || !strings.Contains(err.Error(), "timeout") {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(begun); took > call.Longest/2 {
+		t.Errorf("took %s", took)
 	}
 }

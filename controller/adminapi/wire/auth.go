@@ -20,6 +20,21 @@ func SignReply(secret, nonce string, status int, body []byte) string {
 	return sign(secret, "reply", nonce, strconv.Itoa(status), string(body))
 }
 
+// Forwarding is what a controller says of a call that it forwards: whom it has
+// found the caller to be.
+type Forwarding struct {
+	From, User string
+	Role       UserRole
+	// Sent is when, in seconds since 1970, so that what was heard cannot be said
+	// again for ever.
+	Sent string
+}
+
+// SignForward proves that a holder of secret forwards this call for this user.
+func SignForward(secret, method, path, nonce string, body []byte, f Forwarding) string {
+	return sign(secret, "forward", method, path, nonce, string(body), f.From, f.User, string(f.Role), f.Sent)
+}
+
 // VerifySignature compares signatures in constant time. An empty secret
 // verifies nothing.
 func VerifySignature(secret, got, want string) bool {

@@ -7,8 +7,10 @@ type Code string
 
 // The codes of the door's errors.
 const (
-	BadRequest       Code = "bad_request"
-	Unauthorized     Code = "unauthorized"
+	BadRequest   Code = "bad_request"
+	Unauthorized Code = "unauthorized"
+	// Forbidden: the caller is known, and its role may not do this.
+	Forbidden        Code = "forbidden"
 	NotFound         Code = "not_found"
 	MethodNotAllowed Code = "method_not_allowed"
 	RequestTimeout   Code = "request_timeout"
@@ -29,9 +31,19 @@ const (
 	Busy Code = "busy"
 	// Unavailable: this controller cannot answer now.
 	Unavailable Code = "unavailable"
+	// Failed: what was asked was begun, and a server did not go along.
+	Failed Code = "failed"
 	// Timeout: the work did not end within its deadline.
 	Timeout Code = "timeout"
 )
+
+// Codes returns all of them.
+func Codes() []Code {
+	return []Code{
+		BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, RequestTimeout, Conflict, Refused, TooLarge, Internal,
+		NotLeader, NoLeader, LeaderUnreachable, Busy, Unavailable, Failed, Timeout,
+	}
+}
 
 // Status is the HTTP status that goes with c.
 func (c Code) Status() int {
@@ -40,6 +52,8 @@ func (c Code) Status() int {
 		return http.StatusBadRequest
 	case Unauthorized:
 		return http.StatusUnauthorized
+	case Forbidden:
+		return http.StatusForbidden
 	case NotFound:
 		return http.StatusNotFound
 	case MethodNotAllowed:
@@ -52,6 +66,8 @@ func (c Code) Status() int {
 		return http.StatusRequestEntityTooLarge
 	case NotLeader, NoLeader, LeaderUnreachable, Busy, Unavailable, Timeout:
 		return http.StatusServiceUnavailable
+	case Failed:
+		return http.StatusBadGateway
 	default:
 		return http.StatusInternalServerError
 	}

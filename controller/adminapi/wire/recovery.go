@@ -23,13 +23,24 @@ type Recovery struct {
 	Epoch       routes.Epoch `json:"epoch"`
 	Winner      topology.Key `json:"winner,omitzero"`
 	// WinnerReason is why the winner was chosen.
-	WinnerReason string    `json:"winner_reason,omitempty"`
-	Announced    bool      `json:"announced"`
-	Undoing      bool      `json:"undoing,omitempty"`
-	Leader       string    `json:"leader"`
-	StartedAt    time.Time `json:"started_at"`
-	EndedAt      time.Time `json:"ended_at,omitzero"`
-	DurationMS   float64   `json:"duration_ms,omitempty"`
+	WinnerReason string `json:"winner_reason,omitempty"`
+	// Target is whom a person asked to promote.
+	Target topology.Key `json:"target,omitzero"`
+	// Via is the server from which the winner first took what it lacked.
+	Via topology.Key `json:"via,omitzero"`
+	// Durability says whether anything acknowledged could be lost, and by what
+	// that is known.
+	Durability string `json:"durability,omitempty"`
+	// Forced is whether a person said to go on in spite of every doubt.
+	Forced bool `json:"forced,omitempty"`
+	// Ack is absent while nobody has acknowledged it.
+	Ack        *ledger.Ack `json:"ack,omitempty"`
+	Announced  bool        `json:"announced"`
+	Undoing    bool        `json:"undoing,omitempty"`
+	Leader     string      `json:"leader"`
+	StartedAt  time.Time   `json:"started_at"`
+	EndedAt    time.Time   `json:"ended_at,omitzero"`
+	DurationMS float64     `json:"duration_ms,omitempty"`
 	// Outcome is empty while the recovery is open.
 	Outcome ledger.Outcome `json:"outcome"`
 	Message string         `json:"message,omitempty"`
@@ -64,6 +75,7 @@ func NewRecovery(r ledger.Recovery, phases map[string]float64) Recovery {
 		EpochBefore: r.EpochBefore, Epoch: r.Epoch, Winner: r.Winner, WinnerReason: r.WinnerReason,
 		Announced: r.Announced, Undoing: r.Undoing, Leader: r.Leader,
 		StartedAt: r.StartedAt, EndedAt: r.EndedAt, Outcome: r.Outcome, Message: r.Message, Lost: r.Lost,
+		Target: r.Target, Via: r.Via, Durability: r.Durability, Forced: r.Forced, Ack: r.Ack,
 		Phases: phases,
 	}
 	if !r.EndedAt.IsZero() {
@@ -87,6 +99,7 @@ type SwitchoverRequest struct {
 	Cluster string `json:"cluster"`
 	// To is the new master; empty leaves the choice to the ranking.
 	To topology.Key `json:"to,omitzero"`
-	// By says who asks, for the record.
-	By string `json:"by,omitempty"`
+	// By says who asks, and Reason why, for the record.
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }

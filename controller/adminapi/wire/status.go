@@ -23,6 +23,7 @@ type Status struct {
 	Clusters    []Cluster    `json:"clusters"`
 	Proxies     []Receiver   `json:"proxies"`
 	Consul      []Receiver   `json:"consul"`
+	Pauses      []Pause      `json:"pauses,omitempty"`
 	// Problems are remarks that concern no single cluster, a sentence each.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -51,20 +52,39 @@ type Cluster struct {
 	Automatic bool `json:"automatic"`
 	// Recovery is the id of the open recovery; empty for none.
 	Recovery string `json:"recovery,omitempty"`
+	// Relocation is the id of the open relocation; empty for none.
+	Relocation string `json:"relocation,omitempty"`
 	// LastAutomatic is when the last automatic failover that announced a master ended.
 	LastAutomatic time.Time `json:"last_automatic,omitzero"`
 	Servers       int       `json:"servers"`
 	Reachable     int       `json:"reachable"`
 	Writable      int       `json:"writable"`
-	// Finding names what analysis finds now; empty for nothing.
-	Finding  string   `json:"finding,omitempty"`
+	// Finding names what analysis finds now; empty for nothing. Trouble is what
+	// keeps a master that answers from taking writes.
+	Finding string           `json:"finding,omitempty"`
+	Trouble topology.Trouble `json:"trouble,omitempty"`
+	// Others counts the findings beside the master's, and Warnings the
+	// structure's; Urgent is the most urgent of the warnings.
+	Others   int      `json:"others,omitempty"`
+	Warnings int      `json:"warnings,omitempty"`
+	Urgent   *Warning `json:"urgent,omitempty"`
+	// Paused is whether automatic recoveries are paused, of this cluster or of all.
+	Paused bool `json:"paused,omitempty"`
+	// Downtimes counts the servers in downtime, and Lost those of them that a
+	// recovery lost.
+	Downtimes int `json:"downtimes,omitempty"`
+	Lost      int `json:"lost,omitempty"`
+	// Readers are the servers that proxies send readers to, as HOST:PORT.
+	Readers  []string `json:"readers,omitempty"`
 	Problems []string `json:"problems,omitempty"`
 }
 
 // Receiver is a party that follows a cluster's routes: a proxy, or Consul in
 // one datacenter.
 type Receiver struct {
-	Name    string `json:"name"`
+	Name string `json:"name"`
+	// Kind is what a proxy is: haproxy or proxysql.
+	Kind    string `json:"kind,omitempty"`
 	Cluster string `json:"cluster"`
 	// Epoch and Revision are of the newest table that it was read back to hold.
 	Epoch    routes.Epoch `json:"epoch"`

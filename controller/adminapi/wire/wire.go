@@ -15,6 +15,11 @@ const (
 	// HeaderSignature carries the proof that an internal call, or its reply,
 	// was made by a holder of the shared secret.
 	HeaderSignature = "X-Switchyard-Signature"
+	// HeaderUser, HeaderRole and HeaderSent say, on a call that a controller
+	// forwards, who the caller is; they are signed with the rest of it.
+	HeaderUser = "X-Switchyard-User"
+	HeaderRole = "X-Switchyard-Role"
+	HeaderSent = "X-Switchyard-Sent"
 )
 
 // The paths of the door that more than one package names.
@@ -25,12 +30,34 @@ const (
 	PathTopology    = "/api/v1/topology/"
 	PathRecoveries  = "/api/v1/recoveries"
 	PathExplain     = "/api/v1/explain/"
+	PathProxies     = "/api/v1/proxies"
 	PathSwitchover  = "/api/v1/switchover"
+	PathAudit       = "/api/v1/audit"
 	PathWitness     = "/internal/v1/witness"
 	PathWhoAmI      = "/internal/v1/whoami"
+	PathRoutedCheck = "/api/routed-leader-check"
+	PathHealth      = "/api/health"
+	PathLeads       = "/health/leader"
 	PathLive        = "/health/live"
 	PathReady       = "/health/ready"
 	PathMetrics     = "/metrics"
+	PathOpenAPI     = "/api/v1/openapi.json"
+)
+
+// The paths of what operators ask for, beside a switchover.
+const (
+	PathBeginDowntime = "/api/v1/begin-downtime"
+	PathEndDowntime   = "/api/v1/end-downtime"
+	PathPromotionRule = "/api/v1/promotion-rule"
+	PathPause         = "/api/v1/pause"
+	PathResume        = "/api/v1/resume"
+	PathAck           = "/api/v1/ack"
+	PathRecover       = "/api/v1/recover"
+	PathFailover      = "/api/v1/failover"
+	PathMove          = "/api/v1/move"
+	PathDetach        = "/api/v1/detach"
+	PathReattach      = "/api/v1/reattach"
+	PathSetReadOnly   = "/api/v1/set-read-only"
 )
 
 // MaxName is the longest name of a cluster that the door takes, in bytes.
@@ -60,25 +87,10 @@ func nameRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-'
 }
 
-// LeaderCheck is the answer to GET /api/leader-check.
-type LeaderCheck struct {
-	// ID is the controller that answers, and Leader is whether it leads.
-	ID     string `json:"id"`
-	Leader bool   `json:"leader"`
-	// LeaderID is whom it follows; empty while it knows no leader.
-	LeaderID string `json:"leader_id,omitempty"`
-}
-
 // WhoAmI is the answer to GET /internal/v1/whoami: two processes that give the
 // same ID with different Boots are two controllers with one id.
 type WhoAmI struct {
 	ID   string `json:"id"`
 	Boot string `json:"boot"`
 	Name string `json:"name"`
-}
-
-// Health is the answer to GET /health/live and /health/ready.
-type Health struct {
-	OK     bool   `json:"ok"`
-	Reason string `json:"reason,omitempty"`
 }

@@ -2,7 +2,10 @@ package wire_test
 
 import (
 	"encoding/json"
+	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,14 +47,27 @@ func TestCheckName(t *testing.T) {
 
 func TestEveryCodeHasAnErrorStatus(t *testing.T) {
 	want := map[wire.Code]int{
-		wire.BadRequest: 400, wire.Unauthorized: 401, wire.NotFound: 404, wire.MethodNotAllowed: 405,
+		wire.BadRequest: 400, wire.Unauthorized: 401, wire.Forbidden: 403, wire.NotFound: 404, wire.MethodNotAllowed: 405,
 		wire.RequestTimeout: 408, wire.Conflict: 409, wire.Refused: 409, wire.TooLarge: 413, wire.Internal: 500,
 		wire.NotLeader: 503, wire.NoLeader: 503, wire.LeaderUnreachable: 503, wire.Busy: 503,
-		wire.Unavailable: 503, wire.Timeout: 503, "unheard of": 500,
+		wire.Unavailable: 503, wire.Timeout: 503, wire.Failed: 502, "unheard of": 500,
 	}
 	for code, status := range want {
 		if got := code.Status(); got != status {
 			t.Errorf("%s: %d, want %d", code, got, status)
+		}
+	}
+	source, err := os.ReadFile("error.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := regexp.MustCompile(`(?m)^\t\w+ +Code = "(\w+)"$`).FindAllStringSubmatch(string(source), -1)
+	if len(declared) != len(want)-1 {
+		t.Errorf("%d codes are declared, and %d are tested", len(declared), len(want)-1)
+	}
+	for _, d := range declared {
+		if !slices.Contains(wire.Codes(), wire.Code(d[1])) {
+			t.Errorf("%s is not among Codes", d[1])
 		}
 	}
 }

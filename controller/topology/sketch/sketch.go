@@ -6,12 +6,23 @@
 //	view   c1  m=refused r1=ok
 //
 // Servers are named without a port (3306 is meant). The first view's observer
-// is the snapshot's taker; a server seen as ok shows its drawn picture.
+// is the snapshot's taker; a server seen as ok shows its drawn picture. A value
+// with an underscore stands for one with a space. Other lines are:
+//
+//	master   NAME         # whom the ledger names; m if no line does
+//	downtime NAME why
+//	outcast  NAME why
+//
+// What a server can be drawn with is in words.go. A view's word is
+// NAME=REACH, with what this observer knows besides added to it:
+// m=refused+orderly:2s (the tripwire), m=ok+full-disk:12s (the write probe),
+// m=ok+writes (a write probe that succeeds), m=ok+still:9s (the binary log),
+// m=error+says:starting_up (the error).
 package sketch
 
 import (
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,135 +36,179 @@ var Start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 // Key is the key of a drawn server.
 func Key(name string) topology.Key { return topology.Key{Host: name, Port: topology.DefaultPort} }
 
-// Parse reads a sketch; the server named m is the master. Sets are MariaDB's
-// unless they have a colon.
+// Parse reads a sketch. Sets are MariaDB's unless they have a colon; then
+// uN: is short for the UUID of the server with id N, which is the Nth one drawn.
 func Parse(text string) (topology.Snapshot, error) {
-	s := topology.Snapshot{Cluster: "shop", Master: Key("m"), At: Start, Servers: map[topology.Key]topology.Server{}}
-	stalled := map[topology.Key]time.Duration{}
+	d := drawing{
+		snapshot: topology.Snapshot{
+			Cluster: "shop", Master: Key("m"), At: Start, Servers: map[topology.Key]topology.Server{},
+			Outcasts: map[topology.Key]string{}, Downtimed: map[topology.Key]string{},
+		},
+		stalled: map[topology.Key]time.Duration{}, still: map[topology.Key]time.Duration{},
+	}
 	for n, line := range strings.Split(text, "\n") {
 		words := strings.Fields(line)
 		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
 			continue
 		}
 		if len(words) < 2 {
-			return s, fmt.Errorf("line %d: %q: want server or view, and a name", n+1, line)
+			return d.snapshot, fmt.Errorf("line %d: %q: want %s, and a name", n+1, line, kinds)
 		}
-		var err error
-		switch words[0] {
-		case "server":
-			err = addServer(&s, stalled, words[1], words[2:])
-		case "view":
-			err = addView(&s, stalled, words[1], words[2:])
-		default:
-			err = fmt.Errorf("want server or view")
-		}
-		if err != nil {
-			return s, fmt.Errorf("line %d: %q: %w", n+1, line, err)
+		if err := d.add(words[0], words[1], words[2:]); err != nil {
+			return d.snapshot, fmt.Errorf("line %d: %q: %w", n+1, line, err)
 		}
 	}
-	return s, nil
+	d.nameSources()
+	return d.snapshot, nil
 }
 
-func addServer(s *topology.Snapshot, stalled map[topology.Key]time.Duration, name string, words []string) error {
-	key := Key(name)
-	i := &topology.Instance{
-		Key: key, Address: key, Flavor: gtid.MariaDB, Version: "10.11.6-MariaDB", ServerID: uint32(len(s.Servers) + 1),
-		LogBin: true, LogReplicaUpdates: true, BinlogFormat: "ROW", GTIDMode: true,
+const kinds = "server, view, master, downtime or outcast"
+
+// drawing is a sketch that is being read.
+type drawing struct {
+	snapshot topology.Snapshot
+	// stalled and still are what every observer samples of a server.
+	stalled, still map[topology.Key]time.Duration
+}
+
+func (d *drawing) add(kind, name string, rest []string) error {
+	key, why := Key(name), strings.Join(rest, " ")
+	switch kind {
+	case "server":
+		return d.addServer(name, rest)
+	case "view":
+		return d.addView(name, rest)
+	case "master":
+		d.snapshot.Master = key
+	case "downtime":
+		d.snapshot.Downtimed[key] = why
+	case "outcast":
+		d.snapshot.Outcasts[key] = why
+	default:
+		return fmt.Errorf("want %s", kinds)
 	}
-	source := topology.Key{}
+	if _, drawn := d.snapshot.Servers[key]; !drawn {
+		return fmt.Errorf("%s: draw the server first", name)
+	}
+	return nil
+}
+
+func (d *drawing) addServer(name string, words []string) error {
+	key := Key(name)
+	if _, drawn := d.snapshot.Servers[key]; drawn {
+		return fmt.Errorf("%s: drawn twice", name)
+	}
+	i := &topology.Instance{
+		Key: key, Address: key, Flavor: gtid.MariaDB, ServerID: uint32(len(d.snapshot.Servers) + 1),
+		LogBin: true, LogReplicaUpdates: true, BinlogFormat: "ROW", GTIDMode: true, KeepsOrder: true,
+	}
+	server := topology.Server{Key: key, Last: i, LastSeen: Start}
 	for _, w := range words {
 		if from, ok := strings.CutPrefix(w, "<"); ok {
-			source = Key(from)
+			server.Source = Key(from)
 			i.ReadOnly = true
 			i.Replication = &topology.Replication{
-				Source: source, IO: topology.ThreadRunning, SQL: topology.ThreadRunning, UsesGTID: true,
+				Source: server.Source, IO: topology.ThreadRunning, SQL: topology.ThreadRunning, UsesGTID: true,
 				HeartbeatPeriod: 500 * time.Millisecond,
 			}
 			continue
 		}
-		if err := set(i, stalled, w); err != nil {
+		if err := d.set(&server, w); err != nil {
 			return err
 		}
 	}
-	s.Servers[key] = topology.Server{Key: key, Last: i, LastSeen: Start, Source: source}
+	finish(i)
+	d.snapshot.Servers[key] = server
 	return nil
 }
 
-func set(i *topology.Instance, stalled map[topology.Key]time.Duration, word string) error {
-	name, value, _ := strings.Cut(word, "=")
-	r := i.Replication
-	if r == nil {
-		r = &topology.Replication{}
+// finish fills in what follows from a server's flavor.
+func finish(i *topology.Instance) {
+	version := "10.11.6-MariaDB"
+	if i.Flavor == gtid.MySQL {
+		version = "9.7.0"
+		i.CanSuperReadOnly = true
+		if i.UUID == "" {
+			i.UUID = uuid(int(i.ServerID))
+		}
 	}
-	var err error
-	switch name {
-	case "exec":
-		i.Executed, err = parseSet(i, value)
-	case "recv":
-		r.Received, err = parseSet(i, value)
-	case "io":
-		r.IO = topology.ThreadState(value)
-	case "sql":
-		r.SQL = topology.ThreadState(value)
-	case "sqlerrno":
-		r.SQLErrno, err = strconv.Atoi(value)
-	case "hb":
-		r.HeartbeatPeriod, err = time.ParseDuration(value)
-	case "lag":
-		var d time.Duration
-		d, err = time.ParseDuration(value)
-		r.Lag = &d
-	case "stalled":
-		stalled[i.Key], err = time.ParseDuration(value)
-	case "dc":
-		i.DataCenter = value
-	case "readonly":
-		i.ReadOnly = true
-	case "nobinlog":
-		i.LogBin = false
-	case "nolog":
-		i.LogReplicaUpdates = false
-	case "nogtid":
-		r.UsesGTID = false
-	default:
-		return fmt.Errorf("%s: no such word", word)
+	if i.Version == "" {
+		i.Version = version
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", word, err)
-	}
-	return nil
 }
 
-func parseSet(i *topology.Instance, text string) (gtid.Set, error) {
-	if strings.Contains(text, ":") {
-		i.Flavor = gtid.MySQL
-		return gtid.ParseMySQL(text)
+// nameSources has each MySQL replica note the UUID of its source.
+func (d *drawing) nameSources() {
+	for _, s := range d.snapshot.Servers {
+		source := d.snapshot.Servers[s.Source].Last
+		if r := s.Last; r != nil && r.Replication != nil && r.Flavor == gtid.MySQL && source != nil {
+			r.Replication.SourceUUID = source.UUID
+		}
 	}
-	return gtid.ParseMariaDB(i.ServerID, text)
 }
 
-func addView(s *topology.Snapshot, stalled map[topology.Key]time.Duration, observer string, words []string) error {
+func (d *drawing) addView(observer string, words []string) error {
+	s := &d.snapshot
 	if s.Taker == "" {
 		s.Taker = observer
 	}
 	v := topology.View{Observer: observer, At: Start, Observations: map[topology.Key]topology.Observation{}}
 	for _, w := range words {
-		name, reach, ok := strings.Cut(w, "=")
+		name, seen, ok := strings.Cut(w, "=")
 		key := Key(name)
-		if _, drawn := s.Servers[key]; !ok || !drawn {
+		server, drawn := s.Servers[key]
+		if !ok || !drawn {
 			return fmt.Errorf("%s: want a drawn server and a reach", w)
 		}
-		o := topology.Observation{Key: key, Begun: Start.Add(-time.Millisecond), Ended: Start, Stalled: stalled[key]}
-		how, orderly := strings.CutSuffix(reach, "+orderly")
-		if orderly {
-			o.Tripwire = topology.TripEnd{Kind: topology.TripOrderly, At: Start.Add(-time.Second)}
+		parts := strings.Split(seen, "+")
+		o := topology.Observation{
+			Key: key, Reach: topology.Reach(parts[0]), Begun: Start.Add(-time.Millisecond), Ended: Start,
+			Stalled: d.stalled[key], Still: d.still[key],
 		}
-		o.Reach = topology.Reach(how)
 		if o.Reach == topology.ReachOK {
-			o.Instance = s.Servers[key].Last
+			if server.Last == nil {
+				return fmt.Errorf("%s: who was never seen cannot be ok", w)
+			}
+			o.Instance = server.Last
+		}
+		for _, part := range parts[1:] {
+			if err := know(&o, part); err != nil {
+				return fmt.Errorf("%s: %w", w, err)
+			}
 		}
 		v.Observations[key] = o
 	}
 	s.Views = append(s.Views, v)
+	return nil
+}
+
+// know adds what an observer knows of a server besides how it answered.
+func know(o *topology.Observation, part string) error {
+	word, value, given := strings.Cut(part, ":")
+	if word == "says" {
+		o.Error = strings.ReplaceAll(value, "_", " ")
+		return nil
+	}
+	span := time.Second
+	if given {
+		var err error
+		if span, err = time.ParseDuration(value); err != nil {
+			return err
+		}
+	}
+	switch {
+	case word == "orderly":
+		o.Tripwire = topology.TripEnd{Kind: topology.TripOrderly, At: Start.Add(-span)}
+	case word == "still":
+		o.Still = span
+	case word == "stalled":
+		o.Stalled = span
+	case word == "writes":
+		o.Write = &topology.WriteSight{}
+	case slices.Contains(topology.Troubles(), topology.Trouble(word)):
+		o.Write = &topology.WriteSight{Trouble: topology.Trouble(word), For: span}
+	default:
+		return fmt.Errorf("%s: want orderly, still, stalled, says, writes or a trouble", part)
+	}
 	return nil
 }

@@ -57,10 +57,24 @@ type Dialect struct {
 	// applies, once started, what it had received before. MariaDB drops it.
 	KeepsRelayLog bool
 
+	// DelayAlone is whether the applier's delay can be changed with its thread
+	// alone stopped.
+	DelayAlone bool
+	// Boots is whether the server says where the value of a variable comes from.
+	Boots bool
+	// Roles is the query for who was granted which role; empty without roles.
+	Roles string
+	// PassReadOnly are the privileges that pass read_only.
+	PassReadOnly []string
 	// WholeSeconds is whether Wait takes whole seconds only.
 	WholeSeconds bool
 
-	wait          string // the function that waits for a GTID set, with its arguments
+	wait string // the function that waits for a GTID set, with its arguments
+	// SessionSpace is whether each session's temporary tables have a file of their
+	// own that shrinks when the session ends.
+	SessionSpace  bool
+	log           string // shows where the binary log ends
+	rolePass      string // what of a role's privileges, as MariaDB stores them, passes read_only
 	replicasGrant string // what the list of replicas needs
 }
 
@@ -70,8 +84,8 @@ func Table() []Dialect {
 	old := Dialect{
 		Flavor: gtid.MySQL, Replica: "SLAVE", Source: "MASTER", Change: "CHANGE MASTER TO",
 		Status: "SHOW SLAVE STATUS", Replicas: "SHOW SLAVE HOSTS",
-		Sessions: PlainSessions, LogUpdates: "log_slave_updates",
-		RetryCount: true, KeepsRelayLog: true, replicasGrant: "REPLICATION SLAVE",
+		log: "SHOW MASTER STATUS", Sessions: PlainSessions, LogUpdates: "log_slave_updates",
+		RetryCount: true, KeepsRelayLog: true, replicasGrant: "REPLICATION SLAVE", PassReadOnly: []string{"SUPER"},
 	}
 
 	maria := old
@@ -80,9 +94,17 @@ func Table() []Dialect {
 	maria.RetryCount, maria.KeepsRelayLog = false, false
 	maria.wait = "SELECT MASTER_GTID_WAIT(%s, %s) AS waited"
 
+	maria.Boots = true
+	maria.Roles = "SELECT CONCAT('\\'', User, '\\'@\\'', Host, '\\'') AS grantee, CONCAT('\\'', Role, '\\'@\\'\\'') AS role " +
+		"FROM mysql.roles_mapping"
 	maria105 := maria
 	maria105.Name, maria105.From = "mariadb-10.5.2", [3]int{10, 5, 2}
 	maria105.replicasGrant = "REPLICATION MASTER ADMIN"
+	maria105.PassReadOnly, maria105.rolePass = []string{"SUPER", "READ ONLY ADMIN"}, "(1 << 15 | 1 << 33)"
+	// From here on SUPER passes no more.
+	maria1011 := maria105
+	maria1011.Name, maria1011.From = "mariadb-10.11", [3]int{10, 11, 0}
+	maria1011.PassReadOnly, maria1011.rolePass = []string{"READ ONLY ADMIN"}, "(1 << 33)"
 
 	my56 := old
 	my56.Name, my56.From = "mysql-5.6", [3]int{5, 6, 0}
@@ -94,14 +116,17 @@ func Table() []Dialect {
 	my57 := my56
 	my57.Name, my57.From = "mysql-5.7.8", [3]int{5, 7, 8}
 	my57.SuperReadOnly, my57.ChannelTables, my57.QueryTimeout = true, true, "max_execution_time"
-	my57.WholeSeconds = false
+	my57.WholeSeconds, my57.DelayAlone = false, true
 	my57.Heartbeat = "SELECT HEARTBEAT_INTERVAL AS period FROM performance_schema.replication_connection_configuration " +
 		"WHERE CHANNEL_NAME = ''"
 	my57.wait = "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS waited"
 
 	my80 := my57
 	my80.Name, my80.From = "mysql-8.0.11", [3]int{8, 0, 11}
-	my80.PublicKey = true
+	my80.PublicKey, my80.Boots = true, true
+	my80.PassReadOnly = []string{"SUPER", "CONNECTION_ADMIN"}
+	my80.Roles = "SELECT CONCAT('\\'', TO_USER, '\\'@\\'', TO_HOST, '\\'') AS grantee, " +
+		"CONCAT('\\'', FROM_USER, '\\'@\\'', FROM_HOST, '\\'') AS role FROM mysql.role_edges"
 
 	my8026 := my80
 	my8026.Name, my8026.From = "mysql-8.0.26", [3]int{8, 0, 26}
@@ -109,7 +134,10 @@ func Table() []Dialect {
 	my8026.Status, my8026.Replicas = "SHOW REPLICA STATUS", "SHOW REPLICAS"
 	my8026.Sessions, my8026.LogUpdates = "performance_schema.processlist", "log_replica_updates"
 
-	return []Dialect{maria, maria105, my56, my57, my80, my8026}
+	my8026.SessionSpace = true
+	my82 := my8026
+	my82.Name, my82.From, my82.log = "mysql-8.2", [3]int{8, 2, 0}, "SHOW BINARY LOG STATUS"
+	return []Dialect{maria, maria105, maria1011, my56, my57, my80, my8026, my82}
 }
 
 // Detect chooses the dialect of a server by its @@version and @@version_comment.

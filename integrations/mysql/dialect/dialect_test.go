@@ -17,12 +17,13 @@ import (
 
 func TestDetect(t *testing.T) {
 	tests := []struct{ version, comment, want string }{
-		{"10.11.19-MariaDB-0+deb12u1-log", "Debian 12", "mariadb-10.5.2"},
-		{"5.5.5-10.11.2-MariaDB", "", "mariadb-10.5.2"},
-		{"11.4.2", "MariaDB Server", "mariadb-10.5.2"},
+		{"10.11.19-MariaDB-0+deb12u1-log", "Debian 12", "mariadb-10.11"},
+		{"5.5.5-10.11.2-MariaDB", "", "mariadb-10.11"},
+		{"11.4.2", "MariaDB Server", "mariadb-10.11"},
+		{"10.6.16-MariaDB", "", "mariadb-10.5.2"},
 		{"10.5.1-MariaDB", "", "mariadb-10.1"},
-		{"9.7.4-2", "(Debian)", "mysql-8.0.26"},
-		{"8.4.0", "MySQL Community Server - GPL", "mysql-8.0.26"},
+		{"9.7.4-2", "(Debian)", "mysql-8.2"},
+		{"8.4.0", "MySQL Community Server - GPL", "mysql-8.2"},
 		{"8.0.35-27", "Percona Server (GPL)", "mysql-8.0.26"},
 		{"8.0.25", "", "mysql-8.0.11"},
 		{"5.7.44-log", "", "mysql-5.7.8"},
@@ -93,11 +94,29 @@ func script(t *testing.T, d Dialect) string {
 	for _, q := range d.Questions() {
 		add("probe: "+q.Name, q.SQL)
 	}
+	for _, q := range d.SlowQuestions() {
+		add("now and then: "+q.Name, q.SQL)
+	}
+	beat, err := d.Beat("switchyard", "c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	add("write: vitals", d.Vitals())
+	add("write: prepare", beat.Prepare())
+	add("write: create", beat.Create())
+	add("write", beat.Write())
+	add("write: log", beat.Log())
+	for _, statement := range beat.Space() {
+		add("write: space", statement)
+	}
 	add("tripwire", d.Tripwire())
 	add("executed", d.Executed())
 	add("stop receiver", d.StopReceiver())
 	add("start receiver", d.StartReceiver())
 	add("start applier", d.StartApplier())
+	add("stop applier", d.StopApplier())
+	add("undelay, receiving", must(d.Undelay(true, "relay.000002", 432)))
+	add("undelay, stopped", must(d.Undelay(false, "relay.000002", 432)))
 	add("stop", d.Stop())
 	add("start", d.Start())
 	add("reset", d.Reset())
@@ -261,5 +280,16 @@ func TestParseStatusMariaDB(t *testing.T) {
 	if !s.UsesGTID || s.Received.String() != want.String() || s.Heartbeat != "3" ||
 		s.HeartbeatPeriod != 500*time.Millisecond {
 		t.Errorf("got %+v", s)
+	}
+}
+
+func TestBeatRefuses(t *testing.T) {
+	for _, schema := range []string{"", "a`b", "a.b", "../x", "a\x00"} {
+		if beat, err := Table()[0].Beat(schema, "c1"); err == nil {
+			t.Errorf("schema %q: got %q, want an error", schema, beat.Create())
+		}
+	}
+	if beat, err := Table()[0].Beat("ours", "c\x00"); err == nil {
+		t.Errorf("writer with NUL: got %q, want an error", beat.Write())
 	}
 }

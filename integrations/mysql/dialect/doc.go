@@ -14,6 +14,11 @@
 //     SELECT on performance_schema.*, [RELOAD, REPLICATION_SLAVE_ADMIN,
 //     CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN].
 //
+// What changes rarely (accounts, roles, boot settings) takes SELECT on mysql.*.
+// The write probe needs CREATE, CREATE TEMPORARY TABLES, DROP, SELECT, INSERT and
+// UPDATE on its schema, and what lets it set sql_log_bin: BINLOG ADMIN on MariaDB,
+// SYSTEM_VARIABLES_ADMIN on MySQL.
+//
 // To end the connections of users that have SYSTEM_USER on MySQL takes
 // SYSTEM_USER.
 package dialect

@@ -19,6 +19,36 @@ func (d Dialect) StartReceiver() string { return "START " + d.Replica + " IO_THR
 // StartApplier starts the thread that applies what was received.
 func (d Dialect) StartApplier() string { return "START " + d.Replica + " SQL_THREAD" }
 
+// StopApplier stops the thread that applies what was received.
+func (d Dialect) StopApplier() string { return "STOP " + d.Replica + " SQL_THREAD" }
+
+// Undelay takes the applier's delay off, with the thread that applies stopped,
+// and keeps what was received. While the receiver runs, a server with DelayAlone
+// keeps it by itself. With both threads stopped, which the others demand, every
+// server drops its relay log unless it is told where in it the applier is: to name
+// that ends replication by GTID until the server is pointed again.
+func (d Dialect) Undelay(receives bool, file string, pos int) (string, error) {
+	if d.DelayAlone && receives {
+		return d.Change + " " + d.Source + "_DELAY = 0", nil
+	}
+	if file == "" || pos <= 0 {
+		return "", errors.New("the server does not say where its applier is in the relay log")
+	}
+	var opts options
+	opts.number(d.Source+"_DELAY", "0")
+	if d.Flavor == gtid.MariaDB {
+		opts.number("MASTER_USE_GTID", "no")
+	} else {
+		opts.number(d.Source+"_AUTO_POSITION", "0")
+	}
+	opts.text("RELAY_LOG_FILE", file)
+	opts.number("RELAY_LOG_POS", strconv.Itoa(pos))
+	if opts.err != nil {
+		return "", opts.err
+	}
+	return d.Change + " " + strings.Join(opts.list, ", "), nil
+}
+
 // Stop stops both threads.
 func (d Dialect) Stop() string { return "STOP " + d.Replica }
 

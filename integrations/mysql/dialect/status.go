@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"switchyard/controller/gtid"
@@ -18,8 +19,11 @@ type Status struct {
 	// User is the account that the receiver uses.
 	User         string
 	ConnectRetry time.Duration
-	// RetryCount is 0 where the server does not show it.
-	RetryCount int
+	// RelayFile and RelayPos are where the applier is in what was received.
+	RelayFile string
+	RelayPos  int
+	// Filters are the channel's replication filters, as FilterLine prints them.
+	Filters string
 	// TLSVerify, CA, Cert and Key are the receiver's TLS options.
 	TLSVerify     bool
 	CA, Cert, Key string
@@ -41,9 +45,13 @@ func (d Dialect) ParseStatus(serverID uint32, row map[string]string) (*Status, e
 		Channel:      cmp.Or(row["Channel_Name"], row["Connection_name"]),
 		User:         row[source+"_User"],
 		ConnectRetry: r.seconds("Connect_Retry"),
-		RetryCount:   r.number(source+"_Retry_Count", 31),
+		Filters:      StatusFilters(row),
 	}
+	s.RetryCount = r.number(source+"_Retry_Count", 31)
 	s.Source = topology.Key{Host: host, Port: uint16(r.number(source+"_Port", 16))}
+	if port, tail := tailOf(s.User); tail {
+		s.Source.Port = port
+	}
 	s.SourceUUID = row[source+"_UUID"]
 	s.IO = topology.ThreadState(row[replica+"_IO_Running"])
 	s.SQL = topology.ThreadState(row[replica+"_SQL_Running"])
@@ -52,6 +60,7 @@ func (d Dialect) ParseStatus(serverID uint32, row map[string]string) (*Status, e
 	s.UsesGTID = row["Auto_Position"] == "1"
 	s.ReceivedTo = coordinates(row[source+"_Log_File"], row["Read_"+source+"_Log_Pos"])
 	s.AppliedTo = coordinates(row["Relay_"+source+"_Log_File"], row["Exec_"+source+"_Log_Pos"])
+	s.RelayFile, s.RelayPos = row["Relay_Log_File"], r.number("Relay_Log_Pos", 63)
 	if _, known := row["Seconds_Behind_"+source]; known {
 		lag := r.seconds("Seconds_Behind_" + source)
 		s.Lag = &lag
@@ -69,6 +78,22 @@ func (d Dialect) ParseStatus(serverID uint32, row map[string]string) (*Status, e
 		return nil, fmt.Errorf("replication status: %w", r.err)
 	}
 	return s, nil
+}
+
+// tailUser begins the user by which a replica takes the tail of a crashed
+// server's binary log; the server's own port follows.
+const tailUser = "switchyard-tail-"
+
+// tailOf is the port of the server whose tail is taken by the user. A replica
+// that takes it is shown as that server's own: what gives the tail away is none.
+func tailOf(user string) (port uint16, tail bool) {
+	rest, tail := strings.CutPrefix(user, tailUser)
+	if !tail {
+		return 0, false
+	}
+	digits, _, tail := strings.Cut(rest, "-")
+	n, err := strconv.ParseUint(digits, 10, 16)
+	return uint16(n), tail && err == nil
 }
 
 func (d Dialect) parseMariaDB(serverID uint32, r *reader, s *Status) {

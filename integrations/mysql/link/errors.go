@@ -10,7 +10,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -26,7 +28,15 @@ type Error struct {
 }
 
 // Error says what failed, where and why, in one sentence.
-func (e *Error) Error() string { return fmt.Sprintf("%s: %s: %v", e.Address, e.doing, e.err) }
+// What the server sent is kept to one line, whatever it sent.
+func (e *Error) Error() string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, fmt.Sprintf("%s: %s: %v", e.Address, e.doing, e.err))
+}
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.err }

@@ -37,6 +37,9 @@ type Config struct {
 	// KeepAlive is how often the kernel asks an idle connection's other end
 	// whether it is there; 0 leaves that to the system.
 	KeepAlive time.Duration
+	// Socket is the path of the server's unix socket, which is used instead of
+	// the address; the address then only names the server.
+	Socket string
 }
 
 // Row is one row by column name. NULL columns are missing.
@@ -84,6 +87,9 @@ func (c *Conn) connect(ctx context.Context, cfg Config) (err error) {
 	}()
 	config := mysql.NewConfig()
 	config.User, config.Net, config.Addr = cfg.User, "tcp", c.Address.String()
+	if cfg.Socket != "" {
+		config.Net, config.Addr = "unix", cfg.Socket
+	}
 	if cfg.Password != nil {
 		config.Passwd = cfg.Password()
 	}

@@ -50,7 +50,21 @@ func parse(d dialect.Dialect, answers map[string][]link.Row) (*topology.Instance
 	if err := replication(d, i, answers, counters); err != nil {
 		return nil, err
 	}
-	i.SemiSync = semiSync(named(answers[dialect.AskVariables]), counters)
+	variables := named(answers[dialect.AskVariables])
+	i.SemiSync = semiSync(variables, counters)
+	i.BinlogPosition = position(i, counters)
+	parallel(i, variables)
+	if truth(variables["wsrep_on"]) {
+		i.Unsupported = append(i.Unsupported, "it is a node of a Galera cluster (wsrep_on)")
+	}
+	if strings.Contains(strings.ToLower(row["version_comment"]), "maxscale") {
+		i.Unsupported = append(i.Unsupported, "it is a binlog server")
+	}
+	if r := i.Replication; r == nil {
+		i.Filters = dialect.StatusFilters(variables)
+	} else if r.RetryCount == 0 {
+		r.RetryCount = count(variables["master_retry_count"])
+	}
 	var problem string
 	if i.Replicas, problem = replicas(answers[dialect.AskReplicas], answers[dialect.AskDumps], own); problem != "" {
 		i.Problems = append(i.Problems, problem)
@@ -79,8 +93,10 @@ func replication(
 	n := max(0, slices.IndexFunc(channels, func(s *dialect.Status) bool { return s.Channel == "" }))
 	s := channels[n]
 	if len(channels) > 1 {
-		i.Problems = append(i.Problems, fmt.Sprintf(
-			"The server replicates on %d channels; only channel %q is looked at.", len(channels), s.Channel))
+		i.Unsupported = append(i.Unsupported, fmt.Sprintf(
+			"it replicates on %d channels, of which only %q is looked at", len(channels), s.Channel))
+	} else if s.Channel != "" {
+		i.Unsupported = append(i.Unsupported, fmt.Sprintf("it replicates on a named channel (%q)", s.Channel))
 	}
 	for _, row := range answers[dialect.AskHeartbeat] {
 		if row["channel"] == s.Channel {
@@ -96,8 +112,38 @@ func replication(
 			return err
 		}
 	}
+	i.Filters = s.Filters
 	i.Replication = &s.Replication
 	return nil
+}
+
+// position is where the binary log ends, by what a server says at once. The
+// statement that shows it waits behind a commit that is stuck in the log, and a
+// probe that waited too would take a master that is sick for one that is dead. So
+// on MariaDB it is where the last commit ended, and on MySQL, which keeps no such
+// record, the number of transactions.
+func position(i *topology.Instance, counters map[string]string) string {
+	switch {
+	case !i.LogBin:
+		return ""
+	case i.Flavor == gtid.MariaDB && counters["binlog_snapshot_file"] != "":
+		return counters["binlog_snapshot_file"] + ":" + counters["binlog_snapshot_position"]
+	case i.Flavor == gtid.MySQL && i.GTIDMode:
+		return fmt.Sprintf("%d transactions", i.Executed.Count())
+	}
+	return ""
+}
+
+// parallel reads how many workers apply, and whether they keep the source's
+// order. MariaDB's do, in each domain.
+func parallel(i *topology.Instance, variables map[string]string) {
+	if i.Flavor == gtid.MariaDB {
+		i.Workers, i.KeepsOrder = count(variables["slave_parallel_threads"]), true
+		return
+	}
+	i.Workers = count(cmp.Or(variables["replica_parallel_workers"], variables["slave_parallel_workers"]))
+	i.KeepsOrder = i.Workers < 2 ||
+		truth(cmp.Or(variables["replica_preserve_commit_order"], variables["slave_preserve_commit_order"]))
 }
 
 func period(s *dialect.Status, text string) (err error) {
@@ -131,6 +177,7 @@ func semiSync(variables, counters map[string]string) topology.SemiSync {
 		Timeout: time.Duration(count(source(variables, "timeout"))) * time.Millisecond,
 		WaitNoReplica: truth(cmp.Or(variables["rpl_semi_sync_source_wait_no_replica"],
 			variables["rpl_semi_sync_master_wait_no_slave"])),
+		Waiting:   count(source(counters, "wait_sessions")),
 		AfterSync: strings.EqualFold(source(variables, "wait_point"), "AFTER_SYNC"),
 	}
 }

@@ -126,8 +126,8 @@ func TestParseChoosesTheDefaultChannel(t *testing.T) {
 	if r == nil || r.Source.Host != "db2" || r.Heartbeat != "now #2" || r.HeartbeatPeriod != 500*time.Millisecond {
 		t.Errorf("got %+v", r)
 	}
-	if !slices.ContainsFunc(i.Problems, func(p string) bool { return strings.Contains(p, "2 channels") }) {
-		t.Errorf("the other channel is not mentioned: %q", i.Problems)
+	if !slices.ContainsFunc(i.Unsupported, func(p string) bool { return strings.Contains(p, "2 channels") }) {
+		t.Errorf("the other channel is not mentioned: %q", i.Unsupported)
 	}
 	answers[dialect.AskStatus] = []link.Row{channel("west", "db1"), channel("east", "db2")}
 	if i, err = parse(d, answers); err != nil || i.Replication.Source.Host != "db1" {
@@ -156,7 +156,7 @@ func TestParseRefuses(t *testing.T) {
 
 // TestSuperReadOnlyIsOfTheServer: what a server cannot do is not held against it.
 func TestSuperReadOnlyIsOfTheServer(t *testing.T) {
-	knows := map[string]bool{"mysql-5.7.8": true, "mysql-8.0.11": true, "mysql-8.0.26": true}
+	knows := map[string]bool{"mysql-5.7.8": true, "mysql-8.0.11": true, "mysql-8.0.26": true, "mysql-8.2": true}
 	for _, d := range dialect.Table() {
 		_, answers := mysqlAnswers()
 		if d.Flavor == gtid.MariaDB {

@@ -55,6 +55,7 @@ type Prober struct {
 	mu     sync.Mutex
 	seats  map[topology.Key]*seat
 	wires  map[topology.Key]*link.Conn // the tripwires that are held
+	slow   map[topology.Key]*slow
 	closed bool
 }
 
@@ -79,7 +80,7 @@ func New(cfg Config, log *slog.Logger) *Prober {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Prober{cfg: cfg, log: log, ctx: ctx, cancel: cancel, seats: map[topology.Key]*seat{},
-		wires: map[topology.Key]*link.Conn{}}
+		wires: map[topology.Key]*link.Conn{}, slow: map[topology.Key]*slow{}}
 }
 
 // Probe reads the server at address on its kept connection, one probe at a
@@ -99,7 +100,7 @@ func (p *Prober) probe(ctx context.Context, address topology.Key) (*topology.Ins
 	}
 	defer s.leave()
 	if s.conn != nil {
-		instance, err := p.read(ctx, s)
+		instance, err := p.read(ctx, s, false)
 		if err == nil || ctx.Err() != nil || !link.Lost(err) {
 			return instance, s.keep(err)
 		}
@@ -110,7 +111,7 @@ func (p *Prober) probe(ctx context.Context, address topology.Key) (*topology.Ins
 		s.conn = nil
 		return nil, err
 	}
-	instance, err := p.read(ctx, s)
+	instance, err := p.read(ctx, s, false)
 	return instance, s.keep(err)
 }
 
@@ -129,7 +130,7 @@ func (p *Prober) probeFresh(ctx context.Context, address topology.Key) (*topolog
 		return nil, err
 	}
 	fresh := &seat{busy: make(chan struct{}, 1), conn: conn}
-	instance, err := p.read(ctx, fresh)
+	instance, err := p.read(ctx, fresh, true)
 	if err != nil || !p.seatDown(address, fresh) {
 		fresh.drop()
 	}
@@ -158,6 +159,7 @@ func (p *Prober) Forget(address topology.Key) {
 	p.mu.Lock()
 	s := p.seats[address]
 	delete(p.seats, address)
+	delete(p.slow, address)
 	p.mu.Unlock()
 	if s != nil {
 		s.clear()

@@ -11,8 +11,9 @@ import (
 	"switchyard/integrations/mysql/link"
 )
 
-// read makes one probe on the connection of s.
-func (p *Prober) read(ctx context.Context, s *seat) (*topology.Instance, error) {
+// read makes one probe on the connection of s. One that is urgent asks for
+// nothing that can wait.
+func (p *Prober) read(ctx context.Context, s *seat, urgent bool) (*topology.Instance, error) {
 	answers, err := s.ask(ctx)
 	if err != nil {
 		return nil, err
@@ -23,12 +24,16 @@ func (p *Prober) read(ctx context.Context, s *seat) (*topology.Instance, error) 
 		return nil, link.NewError(c.Address, "read the probe's answers", err)
 	}
 	instance.Address, instance.Key, instance.Version = c.Address, c.Address, c.Version
+	if strings.Contains(strings.ToLower(c.Version), "maxscale") {
+		instance.Unsupported = append(instance.Unsupported, "it is a binlog server")
+	}
 	for _, q := range c.Dialect.Questions() {
 		if why, refused := s.refused[q.Name]; refused {
 			instance.Problems = append(instance.Problems,
 				fmt.Sprintf("The server does not tell its %s (grant %s): %s.", q.Name, q.Needs, why))
 		}
 	}
+	p.askSlow(ctx, c, instance, !urgent)
 	p.askOperator(ctx, c, instance)
 	return instance, nil
 }
@@ -36,8 +41,12 @@ func (p *Prober) read(ctx context.Context, s *seat) (*topology.Instance, error) 
 // ask sends all questions in one round trip. A server that refuses one that can
 // be done without is asked the rest again, and that one no more on this connection.
 func (s *seat) ask(ctx context.Context) (map[string][]link.Row, error) {
+	return s.askAll(ctx, s.conn.Dialect.Questions())
+}
+
+func (s *seat) askAll(ctx context.Context, questions []dialect.Question) (map[string][]link.Row, error) {
 	answers := map[string][]link.Row{}
-	list := slices.DeleteFunc(s.conn.Dialect.Questions(), func(q dialect.Question) bool {
+	list := slices.DeleteFunc(slices.Clone(questions), func(q dialect.Question) bool {
 		_, refused := s.refused[q.Name]
 		return refused
 	})

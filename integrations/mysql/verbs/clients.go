@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"switchyard/controller/gtid"
 	"switchyard/integrations/mysql/dialect"
 	"switchyard/integrations/mysql/link"
 )
@@ -59,6 +60,30 @@ func (s *Session) EndClients(ctx context.Context) (ended, left int, err error) {
 			return ended, left, errors.Join(fmt.Errorf("%w: %d: %w", ErrClientsLeft, left, err), refused)
 		}
 	}
+}
+
+// EndWaiters kills, on MariaDB, the connections whose commits wait for an
+// acknowledgement that cannot come any more: a replica that began to acknowledge
+// after it had received them is not asked again. Their commits become visible,
+// so their transactions must be where they are to be. The others in the same
+// group of commits are answered OK. Elsewhere a kill ends no such wait.
+func (s *Session) EndWaiters(ctx context.Context) error {
+	if s.d.Flavor != gtid.MariaDB {
+		return nil
+	}
+	sets, err := s.conn.Query(ctx, "SELECT ID AS id FROM "+dialect.PlainSessions+
+		" WHERE STATE LIKE 'Waiting for semi-sync ACK%' AND COMMAND <> 'Binlog Dump' AND ID <> CONNECTION_ID()")
+	if err != nil {
+		return fmt.Errorf("list the sessions that wait: %w", err)
+	}
+	for _, set := range sets {
+		for _, row := range set {
+			if err := s.kill(ctx, row["id"]); err != nil {
+				return fmt.Errorf("kill connection %s: %w", row["id"], err)
+			}
+		}
+	}
+	return nil
 }
 
 // beforeEnd ends a little before ctx does.

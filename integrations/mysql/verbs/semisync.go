@@ -50,14 +50,17 @@ func (s *Session) SetSemiSync(ctx context.Context, want SemiSync) error {
 			sets = append(sets, side.name+" = "+strconv.FormatBool(side.on))
 		}
 	}
-	for _, set := range sets {
-		if err := s.conn.Exec(ctx, "SET GLOBAL "+set); err != nil {
-			return fmt.Errorf("set semi-sync: %w", err)
-		}
+	for i, set := range sets {
+		sets[i] = "SET GLOBAL " + set
 	}
 	if restart {
-		if err := s.restartReceiver(ctx); err != nil {
-			return err
+		sets = append(sets, s.d.StopReceiver(), s.d.StartReceiver())
+	}
+	// In one message: whoever dies here leaves neither a server without a receiver,
+	// which nothing would start again, nor one that was told to acknowledge and does not.
+	if len(sets) > 0 {
+		if err := s.conn.Exec(ctx, strings.Join(sets, "; ")); err != nil {
+			return fmt.Errorf("set semi-sync: %w", err)
 		}
 	}
 	if v, err = s.semiSyncVariables(ctx); err != nil {
@@ -125,16 +128,6 @@ func (s *Session) receives(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("set semi-sync on the replica side: %w", applierError(st))
 	}
 	return true, nil
-}
-
-func (s *Session) restartReceiver(ctx context.Context) error {
-	if err := s.conn.Exec(ctx, s.d.StopReceiver()); err != nil {
-		return fmt.Errorf("stop the IO thread: %w", err)
-	}
-	if err := s.conn.Exec(ctx, s.d.StartReceiver()); err != nil {
-		return fmt.Errorf("start the IO thread: %w", err)
-	}
-	return nil
 }
 
 // stopReceiver is the statement that stops receiving. On MariaDB a replica that

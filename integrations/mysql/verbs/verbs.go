@@ -29,6 +29,12 @@ var (
 	ErrNotReplica = errors.New("the server has no source")
 	// ErrChannels: the server replicates on named channels, which no verb handles.
 	ErrChannels = errors.New("the server replicates on a named channel: only the default one is supported")
+	// ErrGTIDReceiver: the receiver of this server is not restarted for evidence,
+	// since that could cost what it received.
+	ErrGTIDReceiver = errors.New("the receiver is not restarted on a server that replicates by MariaDB's GTIDs: it could drop what it received")
+	// ErrParallelDomains: the applier works on several domains at once, and could
+	// not go on from one position.
+	ErrParallelDomains = errors.New("the delay cannot be taken off: several domains are applied in parallel, which no one position in the relay log describes")
 	// ErrDiverged: the server holds transactions that its source-to-be lacks.
 	ErrDiverged = errors.New("the server holds transactions that the source lacks")
 	// ErrBlocked: read-only waited too long behind a commit or a lock, and was
@@ -59,6 +65,9 @@ type Config struct {
 	// LockTimeout is how long SetReadOnly waits for commits and locks; 0 is 100 ms.
 	LockTimeout time.Duration
 	Replication Replication
+	// Socket is the path of the unix socket of a server on this host; every
+	// connection is made over it, whatever the address.
+	Socket string
 	// KeepUsers are accounts whose sessions EndClients leaves alone, beside our
 	// own and the replication user's.
 	KeepUsers []string
@@ -132,7 +141,7 @@ func (o *Opener) link() link.Config { return linkConfig(o.cfg) }
 func linkConfig(cfg Config) link.Config {
 	return link.Config{
 		User: cfg.User, Password: cfg.Password, TLS: cfg.TLS, TLSOptional: cfg.TLSPreferred,
-		ConnectTimeout: cfg.ConnectTimeout,
+		ConnectTimeout: cfg.ConnectTimeout, Socket: cfg.Socket,
 	}
 }
 
