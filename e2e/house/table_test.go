@@ -29,6 +29,7 @@ func rooms() []room {
 	return []room{
 		{"controller/gtid", 0, nil},
 		{"router/routes", 0, nil},
+		{"store/quorum", 0, nil},
 
 		{"controller/topology", 1, nil},
 		{"controller/topology/sketch", 1, []string{"controller/topology"}},

@@ -120,6 +120,10 @@ func decodeOperation(kind string, body []byte) (ledger.Command, error) {
 		return decodeAs[ledger.AppendAudit](body)
 	case ledger.PruneAudit{}.Kind():
 		return decodeAs[ledger.PruneAudit](body)
+	case ledger.BeginControllerChange{}.Kind():
+		return decodeAs[ledger.BeginControllerChange](body)
+	case ledger.AdvanceControllers{}.Kind():
+		return decodeAs[ledger.AdvanceControllers](body)
 	}
 	return nil, errors.New("this release knows no such kind; a newer one wrote it")
 }

@@ -69,6 +69,12 @@ func commands() []ledger.Command {
 			Reason: "DeadMaster", Outcome: "exit code 1", Evidence: []string{"no such host"},
 		}}},
 		ledger.PruneAudit{Before: at},
+		ledger.BeginControllerChange{
+			Expect: 3, Founders: []ledger.Controller{{ID: "c1", Raft: "10.0.0.1:7401", API: "http://10.0.0.1:7400", DataCenter: "dc1", Voter: true}},
+			Change: ledger.AddController, By: "kim", Reason: "a new rack", Until: at.Add(time.Hour), At: at,
+			Controller: ledger.Controller{ID: "c4", Raft: "[2001:db8::1]:7401", API: "https://c4:7400", DataCenter: "dc2", Voter: true},
+		},
+		ledger.AdvanceControllers{Expect: 4, Step: ledger.UndoControllers, Note: "it did not catch up", Leader: "c1", At: at},
 		ledger.SetReaders{
 			Cluster: "shop", ExpectEpoch: routes.Epoch{Generation: 7, Number: 2}, Fallback: true, By: "ctl-1",
 			Readers: []routes.Reader{
@@ -177,7 +183,7 @@ func TestCommandsMatchTheFixtures(t *testing.T) {
 			}
 		})
 	}
-	if len(seen) != 25 {
+	if len(seen) != 27 {
 		t.Errorf("%d kinds have a fixture", len(seen))
 	}
 }
@@ -265,6 +271,21 @@ func readState(t testing.TB) ledger.State {
 		Readers: []routes.Reader{{Server: routes.Server{Host: "db-c", Port: 3306}, Datacenter: "dc1", Weight: 3}}})
 }
 
+// changingState goes on from state: one controller was removed, and one is added.
+func changingState(t testing.TB) ledger.State {
+	t.Helper()
+	at := time.Date(2026, 3, 4, 9, 10, 11, 0, time.UTC)
+	one := func(n string) ledger.Controller {
+		return ledger.Controller{ID: "c" + n, Raft: "10.0.0." + n + ":7401", API: "http://10.0.0." + n + ":7400", DataCenter: "dc1", Voter: true}
+	}
+	begin := ledger.BeginControllerChange{Founders: []ledger.Controller{one("1"), one("2"), one("3")}, Change: ledger.RemoveController,
+		Controller: ledger.Controller{ID: "c2"}, By: "kim", Until: at.Add(time.Hour), At: at}
+	s := also(t, state(t), begin)
+	s = also(t, s, ledger.AdvanceControllers{Expect: 1, Step: ledger.CloseControllers, Leader: "c1", At: at})
+	return also(t, s, ledger.BeginControllerChange{Expect: 2, Change: ledger.AddController, Controller: one("4"), By: "kim",
+		Until: at.Add(time.Hour), At: at})
+}
+
 func also(t testing.TB, s ledger.State, cmd ledger.Command) ledger.State {
 	t.Helper()
 	next, _, err := ledger.Apply(s, cmd)
@@ -302,7 +323,7 @@ func TestOldStatesStayTheSameBytes(t *testing.T) {
 }
 
 func TestStatesMatchTheFixtures(t *testing.T) {
-	for name, want := range map[string]ledger.State{"state-operated.v1": operatedState(t), "state-read.v1": readState(t)} {
+	for name, want := range map[string]ledger.State{"state-operated.v1": operatedState(t), "state-read.v1": readState(t), "state-controllers.v1": changingState(t)} {
 		t.Run(name, func(t *testing.T) {
 			data, err := EncodeState(want)
 			if err != nil {

@@ -39,6 +39,9 @@ type Header struct {
 	// Held is the state's: kept here, where a release that does not know it refuses
 	// it, and would issue epochs that were issued already.
 	Held map[string]Cluster `json:"held,omitempty"`
+	// Controllers are the state's, for the same reason: a release that does not know
+	// them would count others.
+	Controllers Controllers `json:"controllers,omitzero"`
 }
 
 // Rejection is a command's refusal by the ledger. It is deterministic, leaves
@@ -128,6 +131,10 @@ func (d *draft) operate(cmd Command) string {
 		return d.appendAudit(c)
 	case PruneAudit:
 		return d.pruneAudit(c)
+	case BeginControllerChange:
+		return d.beginControllerChange(c)
+	case AdvanceControllers:
+		return d.advanceControllers(c)
 	}
 	return fmt.Sprintf("this ledger knows no command of type %T", cmd)
 }

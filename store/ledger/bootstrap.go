@@ -22,5 +22,5 @@ func (d *draft) bootstrap(c Bootstrap) string {
 
 func (d *draft) noteHeader() {
 	d.note(FamilyHeader, "", Header{ID: d.state.ID, Generation: d.state.Generation, LastAudit: d.state.LastAudit,
-		Held: d.state.Held})
+		Held: d.state.Held, Controllers: d.state.Controllers})
 }

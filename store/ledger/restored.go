@@ -58,6 +58,8 @@ func Restored(s State, generation uint64, by, from string, at time.Time) (State,
 		held = putHeld(held, name, c)
 	}
 	d.state.Generation, d.state.Held = generation, held
+	// Raft begins again with those of the configuration files.
+	d.state.Controllers = Controllers{}
 	d.state.Clusters, d.state.Confirmations = map[string]Cluster{}, map[ConfirmationKey]Confirmation{}
 	d.audit(AuditEntry{At: at, Kind: AuditOperator, Action: "restore", By: by, Reason: from,
 		Evidence: []string{fmt.Sprintf("generation %d follows %d; %d clusters are held until they are adopted anew",

@@ -32,6 +32,8 @@ type State struct {
 	// Held are the clusters of a ledger that was restored, as the backup had them,
 	// until they are adopted anew. Nothing is said or done by them.
 	Held map[string]Cluster `json:"held,omitempty"`
+	// Controllers are who keeps this ledger.
+	Controllers Controllers `json:"controllers,omitzero"`
 }
 
 // Cluster is one replication topology: who is its master, and since which epoch.

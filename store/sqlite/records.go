@@ -102,7 +102,7 @@ func replacedLater(later []ledger.Change, change ledger.Change) bool {
 func whole(s ledger.State) []ledger.Change {
 	var all []ledger.Change
 	if s.Generation != 0 {
-		header := ledger.Header{ID: s.ID, Generation: s.Generation, LastAudit: s.LastAudit, Held: s.Held}
+		header := ledger.Header{ID: s.ID, Generation: s.Generation, LastAudit: s.LastAudit, Held: s.Held, Controllers: s.Controllers}
 		all = append(all, ledger.Change{Family: ledger.FamilyHeader, Value: header})
 	}
 	for k, v := range s.Clusters {
@@ -145,7 +145,7 @@ func (d *DB) Load(ctx context.Context) (ledger.State, Position, error) {
 	}
 	err := errors.Join(
 		load(ctx, d, ledger.FamilyHeader, func(h ledger.Header) string {
-			s.ID, s.Generation, s.LastAudit, s.Held = h.ID, h.Generation, h.LastAudit, h.Held
+			s.ID, s.Generation, s.LastAudit, s.Held, s.Controllers = h.ID, h.Generation, h.LastAudit, h.Held, h.Controllers
 			return ""
 		}),
 		load(ctx, d, ledger.FamilyClusters, func(c ledger.Cluster) string {
