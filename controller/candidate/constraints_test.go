@@ -21,6 +21,7 @@ func TestConstraints(t *testing.T) {
 	}
 	crossDC := set(func(p *policy.Cluster) { p.PreventCrossDataCenter = true })
 	crossRegion := set(func(p *policy.Cluster) { p.PreventCrossRegion = true })
+	down := set(func(p *policy.Cluster) { p.DownDataCenters = map[string]string{"west": "kim marked it down: power"} })
 	lag := set(func(p *policy.Cluster) { p.MaxLag = 10 * time.Second })
 	backlog := set(func(p *policy.Cluster) { p.Backlog = policy.BacklogFail })
 	semisync := set(func(p *policy.Cluster) { p.SemiSync = policy.SemiSyncOn })
@@ -34,6 +35,8 @@ func TestConstraints(t *testing.T) {
 	}{
 		{"another data center", "server a <m exec=0-1-9 dc=west region=eu" + b, "dc=east", crossDC, "b", "a b", "a: it is in data center \"west\""},
 		{"another region", "server a <m exec=0-1-9 dc=east region=us" + b, "region=eu", crossRegion, "b", "a b", "a: it is in region \"us\""},
+		{"a data center that is down", "server a <m exec=0-1-9 dc=west region=eu" + b, "dc=east", down, "b", "a b", "a: its data center \"west\" is marked down: kim marked it down: power"},
+		{"a data center that is down hands over", "server a <m exec=0-1-9 dc=west\nserver b <m exec=0-1-8", "nobinlog", down, "b<a", "", ""},
 		{"lag limit", "server a <m exec=0-1-9 dc=east region=eu lag=11s" + b, "lag=10s", lag, "b", "a b", "a: it lags 11s, more than max_lag 10s"},
 		{"backlog fails", "server a <m exec=0-1-8 recv=0-1-9 dc=east region=eu" + b, "exec=0-1-9", backlog, "b", "a b", "(backlog is fail)"},
 		{"no semi-sync plugins", "server a <m exec=0-1-9 dc=east region=eu nothing" + b, "semisync", semisync, "b", "a b", "no semi-sync plugins"},
@@ -233,6 +236,32 @@ func TestDowntimedIsNotPromotedAndHandsOver(t *testing.T) {
 
 // Where nobody knows where the old master was, the mastership stays where it
 // may stay, which is nowhere known.
+// Who is asked for by name, or by force, may be in a data center that is marked
+// down, where nobody is chosen unasked.
+func TestDownDataCentersByNameAndByForce(t *testing.T) {
+	s := parse(t, "server m exec=0-1-9 dc=east\nserver a <m exec=0-1-9 dc=west\nserver b <m exec=0-1-9 dc=north\nview c1 m=ok a=ok b=ok")
+	p := rules()
+	p.DownDataCenters = map[string]string{"west": "power"}
+	written := s.Servers[sketch.Key("m")].Last.Executed
+	for named, want := range map[string]string{"": "b", "a": "a b"} {
+		key := topology.Key{}
+		if named != "" {
+			key = sketch.Key(named)
+		}
+		if got := candidate.RankPlanned(s, sketch.Key("m"), key, written, p); names(got) != want {
+			t.Errorf("named %q: %q %q", named, names(got), reasons(got))
+		}
+	}
+	got := candidate.Forced(s, sketch.Key("m"), nil, p)
+	if names(got) != "a b" || !strings.Contains(got.Order[0].Reason, `in spite of this: its data center "west" is marked down: power`) {
+		t.Errorf("forced: %+v", got.Order)
+	}
+	p.DownDataCenters["north"] = "flood"
+	if _, ok := candidate.Rank(s, sketch.Key("m"), nil, p).Best(); ok {
+		t.Error("nobody else is there, and one is chosen unasked")
+	}
+}
+
 func TestPlaceOfTheOldMasterUnknown(t *testing.T) {
 	s := parse(t, "server m dc=east\nserver a <m exec=0-1-9 dc=east\nview c1 m=refused a=ok")
 	s.Servers[sketch.Key("m")] = topology.Server{Key: sketch.Key("m")}

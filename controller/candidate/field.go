@@ -136,9 +136,12 @@ func (f field) writablePartner() bool {
 // refused names what the operator's rules have against a server, or "".
 func (f field) refused(i *topology.Instance) string {
 	why, downtimed := f.downtimed[i.Key]
+	down, isDown := f.policy.DownDataCenters[i.DataCenter]
 	switch {
 	case downtimed:
 		return "it is in downtime: " + why
+	case isDown:
+		return fmt.Sprintf("its data center %q is marked down: %s", i.DataCenter, down)
 	case f.policy.SemiSync == policy.SemiSyncOn && !i.SemiSync.Available:
 		return "it has no semi-sync plugins, and semi_sync is on"
 	case f.insists != "" && i.Key != f.partner:

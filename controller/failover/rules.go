@@ -17,7 +17,9 @@ func Rules(configured policy.Cluster, s ledger.State, cluster string, now time.T
 	for k, r := range s.ActiveRules(cluster, now) {
 		promotion[k] = policy.Rule(r.Rule)
 	}
-	return configured.With(promotion, paused(s, cluster))
+	out := configured.With(promotion, paused(s, cluster))
+	out.DownDataCenters = down(s, now)
+	return out
 }
 
 // paused says who paused the recoveries of a cluster, or of all, and why.
@@ -27,6 +29,18 @@ func paused(s ledger.State, cluster string) string {
 		return ""
 	}
 	return fmt.Sprintf("%s paused %s at %s: %s", p.By, cmp.Or(p.Cluster, "all clusters"), p.At.UTC().Format(time.RFC3339), p.Reason)
+}
+
+// down are the datacenters that are marked down at now, and why.
+func down(s ledger.State, now time.Time) map[string]string {
+	var out map[string]string
+	for name, d := range s.Down(now) {
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[name] = fmt.Sprintf("%s marked it down until %s: %s", d.By, d.Until.UTC().Format(time.RFC3339), d.Reason)
+	}
+	return out
 }
 
 // downtimed are the servers of a cluster that are in downtime at now, and why.

@@ -64,6 +64,20 @@ func TestRulesSayWhoPaused(t *testing.T) {
 	}
 }
 
+// A datacenter that is marked down counts until the mark runs out.
+func TestRulesSayWhichDatacentersAreDown(t *testing.T) {
+	w := emptyWorld(t)
+	now := time.Now()
+	w.must(ledger.MarkDatacenterDown{Datacenter: "dc2", By: "kim", Reason: "power", Until: now.Add(time.Hour), At: now})
+	p := failover.Rules(w.rules, w.State(), "shop", now)
+	if why := p.DownDataCenters["dc2"]; len(p.DownDataCenters) != 1 || !strings.HasPrefix(why, "kim marked it down until ") || !strings.HasSuffix(why, ": power") {
+		t.Errorf("%q", p.DownDataCenters)
+	}
+	if p := failover.Rules(w.rules, w.State(), "shop", now.Add(time.Hour)); p.DownDataCenters != nil {
+		t.Errorf("%q", p.DownDataCenters)
+	}
+}
+
 func TestDowntimesAreInThePicture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

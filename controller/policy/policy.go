@@ -133,6 +133,9 @@ type Cluster struct {
 	RecoverIntermediate bool
 	// Paused says who paused automatic recoveries, and why; empty where nobody did.
 	Paused string
+	// DownDataCenters are those that an operator marked down, and why: nobody there
+	// takes over unasked.
+	DownDataCenters map[string]string
 	// PreventCrossDataCenter and PreventCrossRegion exclude candidates elsewhere
 	// than the old master.
 	PreventCrossDataCenter, PreventCrossRegion bool

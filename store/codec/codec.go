@@ -108,6 +108,10 @@ func decodeOperation(kind string, body []byte) (ledger.Command, error) {
 		return decodeAs[ledger.PauseRecoveries](body)
 	case ledger.ResumeRecoveries{}.Kind():
 		return decodeAs[ledger.ResumeRecoveries](body)
+	case ledger.MarkDatacenterDown{}.Kind():
+		return decodeAs[ledger.MarkDatacenterDown](body)
+	case ledger.MarkDatacenterUp{}.Kind():
+		return decodeAs[ledger.MarkDatacenterUp](body)
 	case ledger.AckRecovery{}.Kind():
 		return decodeAs[ledger.AckRecovery](body)
 	case ledger.OpenRelocation{}.Kind():

@@ -55,6 +55,8 @@ func commands() []ledger.Command {
 		ledger.SetPromotionRule{Server: b, Rule: "must_not", By: "kim", Reason: "slow", Until: at.Add(time.Hour), At: at},
 		ledger.PauseRecoveries{Cluster: "shop", By: "kim", Reason: "network works", At: at},
 		ledger.ResumeRecoveries{Cluster: "shop", By: "kim", Reason: "done", At: at},
+		ledger.MarkDatacenterDown{Datacenter: "dc1", By: "kim", Reason: "power works", Until: at.Add(time.Hour), At: at},
+		ledger.MarkDatacenterUp{Datacenter: "dc1", By: "kim", Reason: "done", At: at},
 		ledger.AckRecovery{Recovery: "shop-2", By: "kim", Comment: "a bad disk", At: at},
 		ledger.OpenRelocation{
 			Cluster: "shop", Finding: "DeadIntermediateMaster", Evidence: []string{"gone"}, Automatic: true, By: "kim",
@@ -183,7 +185,7 @@ func TestCommandsMatchTheFixtures(t *testing.T) {
 			}
 		})
 	}
-	if len(seen) != 27 {
+	if len(seen) != 29 {
 		t.Errorf("%d kinds have a fixture", len(seen))
 	}
 }
@@ -286,6 +288,13 @@ func changingState(t testing.TB) ledger.State {
 		Until: at.Add(time.Hour), At: at})
 }
 
+// markedState goes on from state: a datacenter that is marked down.
+func markedState(t testing.TB) ledger.State {
+	t.Helper()
+	at := time.Date(2026, 3, 4, 9, 10, 11, 0, time.UTC)
+	return also(t, state(t), ledger.MarkDatacenterDown{Datacenter: "dc1", By: "kim", Reason: "power works", Until: at.Add(time.Hour), At: at})
+}
+
 func also(t testing.TB, s ledger.State, cmd ledger.Command) ledger.State {
 	t.Helper()
 	next, _, err := ledger.Apply(s, cmd)
@@ -323,7 +332,8 @@ func TestOldStatesStayTheSameBytes(t *testing.T) {
 }
 
 func TestStatesMatchTheFixtures(t *testing.T) {
-	for name, want := range map[string]ledger.State{"state-operated.v1": operatedState(t), "state-read.v1": readState(t), "state-controllers.v1": changingState(t)} {
+	for name, want := range map[string]ledger.State{"state-operated.v1": operatedState(t), "state-read.v1": readState(t), "state-controllers.v1": changingState(t),
+		"state-marked.v1": markedState(t)} {
 		t.Run(name, func(t *testing.T) {
 			data, err := EncodeState(want)
 			if err != nil {
@@ -343,6 +353,9 @@ func TestStatesMatchTheFixtures(t *testing.T) {
 	}
 	if shop := readState(t).Clusters["shop"]; len(shop.Readers) != 1 || !shop.ReaderFallback || shop.WriterRevision == 0 {
 		t.Errorf("the fixture has the cluster %+v", shop)
+	}
+	if len(markedState(t).Datacenters) != 1 {
+		t.Error("the fixture marks no datacenter")
 	}
 	s := operatedState(t)
 	if len(s.Downtimes) != 1 || len(s.Rules) != 1 || len(s.Pauses) != 2 || len(s.Audit) == 0 ||

@@ -17,13 +17,14 @@ const (
 	FamilyDowntimes     = "downtimes"
 	FamilyRules         = "rules"
 	FamilyPauses        = "pauses"
+	FamilyDatacenters   = "datacenters"
 	FamilyAudit         = "audit"
 )
 
 // Change is one record that a command made, replaced or removed, for whoever
 // keeps the records elsewhere. Value is a Header, Cluster, Server, Recovery,
-// Confirmation, Downtime, PromotionRule, Pause or AuditEntry; nil means that the
-// record is gone. The key of an audit entry is its ID in decimal.
+// Confirmation, Downtime, PromotionRule, Pause, DatacenterDown or AuditEntry; nil
+// means that the record is gone. The key of an audit entry is its ID in decimal.
 type Change struct {
 	Family string
 	Key    string
@@ -119,6 +120,10 @@ func (d *draft) operate(cmd Command) string {
 		return d.pauseRecoveries(c)
 	case ResumeRecoveries:
 		return d.resumeRecoveries(c)
+	case MarkDatacenterDown:
+		return d.markDatacenterDown(c)
+	case MarkDatacenterUp:
+		return d.markDatacenterUp(c)
 	case AckRecovery:
 		return d.ackRecovery(c)
 	case OpenRelocation:
@@ -145,7 +150,7 @@ type draft struct {
 	state   State
 	changes []Change
 	// copied names the families whose map belongs to this draft.
-	copied [7]bool
+	copied [8]bool
 }
 
 const (
@@ -156,6 +161,7 @@ const (
 	downtimesMap
 	rulesMap
 	pausesMap
+	datacentersMap
 )
 
 // own returns m if this draft copied it before, or else a copy.

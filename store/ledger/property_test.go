@@ -133,7 +133,7 @@ func drawOperation(t *rapid.T, s State, cluster string, k topology.Key, at time.
 	if len(s.Recoveries) > 0 && (id == "" || rapid.IntRange(0, 4).Draw(t, "other") == 0) {
 		id = rapid.SampledFrom(keys(s.Recoveries)).Draw(t, "recovery")
 	}
-	switch rapid.IntRange(0, 11).Draw(t, "operation") {
+	switch rapid.IntRange(0, 13).Draw(t, "operation") {
 	case 0:
 		why := rapid.SampledFrom([]string{"disk", LostInRecovery}).Draw(t, "why")
 		return BeginDowntime{Server: k, Owner: by, Reason: why, Until: later, At: at}
@@ -158,6 +158,10 @@ func drawOperation(t *rapid.T, s State, cluster string, k topology.Key, at time.
 	case 10:
 		from := rapid.SampledFrom([]topology.Key{{}, s.Clusters[cluster].Master}).Draw(t, "from")
 		return SetDetached{Server: k, From: from, By: by, At: at}
+	case 11:
+		return MarkDatacenterDown{Datacenter: rapid.SampledFrom([]string{"dc1", "dc2"}).Draw(t, "dc"), By: by, Reason: "x", Until: later, At: at}
+	case 12:
+		return MarkDatacenterUp{Datacenter: rapid.SampledFrom([]string{"dc1", "dc2"}).Draw(t, "dc"), By: by, At: at}
 	default:
 		if rapid.Bool().Draw(t, "prune") {
 			return PruneAudit{Before: later}
@@ -353,6 +357,7 @@ func audited(t *rapid.T, cmd Command, before, after State, changes []Change) {
 	}
 	switch cmd.(type) {
 	case BeginDowntime, EndDowntime, SetPromotionRule, PauseRecoveries, ResumeRecoveries, AckRecovery, SetDetached,
+		MarkDatacenterDown, MarkDatacenterUp,
 		OpenRelocation, CloseRelocation, ClaimRecovery, CloseRecovery:
 		if len(changes) > 0 && (last == before.LastAudit || last != after.LastAudit || after.Audit[len(after.Audit)-1].By == "") {
 			t.Fatalf("%s left the audit at %+v", cmd.Kind(), after.Audit)
@@ -420,6 +425,9 @@ func compareMirror(t *rapid.T, mirror map[string]string, s State) {
 	}
 	for k, v := range s.Pauses {
 		want[FamilyPauses+" "+k] = mustJSON(t, v)
+	}
+	for k, v := range s.Datacenters {
+		want[FamilyDatacenters+" "+k] = mustJSON(t, v)
 	}
 	for _, v := range s.Audit {
 		want[FamilyAudit+" "+strconv.FormatUint(v.ID, 10)] = mustJSON(t, v)

@@ -26,6 +26,8 @@ type State struct {
 	Rules     map[topology.Key]PromotionRule `json:"rules,omitempty"`
 	// Pauses are by cluster; the empty one is for all.
 	Pauses map[string]Pause `json:"pauses,omitempty"`
+	// Datacenters are those marked down, by name; they may have run out, too.
+	Datacenters map[string]DatacenterDown `json:"datacenters,omitempty"`
 	// Audit is ordered by ID; LastAudit is the newest ID ever given.
 	Audit     []AuditEntry `json:"audit,omitempty"`
 	LastAudit uint64       `json:"last_audit,omitempty"`

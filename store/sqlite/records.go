@@ -126,6 +126,9 @@ func whole(s ledger.State) []ledger.Change {
 	for k, v := range s.Pauses {
 		all = append(all, ledger.Change{Family: ledger.FamilyPauses, Key: k, Value: v})
 	}
+	for k, v := range s.Datacenters {
+		all = append(all, ledger.Change{Family: ledger.FamilyDatacenters, Key: k, Value: v})
+	}
 	for _, v := range s.Audit {
 		all = append(all, ledger.Change{Family: ledger.FamilyAudit, Key: strconv.FormatUint(v.ID, 10), Value: v})
 	}
@@ -187,6 +190,10 @@ func loadOperations(ctx context.Context, d *DB, s *ledger.State) error {
 		load(ctx, d, ledger.FamilyPauses, func(v ledger.Pause) string {
 			s.Pauses = with(s.Pauses, v.Cluster, v)
 			return v.Cluster
+		}),
+		load(ctx, d, ledger.FamilyDatacenters, func(v ledger.DatacenterDown) string {
+			s.Datacenters = with(s.Datacenters, v.Datacenter, v)
+			return v.Datacenter
 		}),
 		load(ctx, d, ledger.FamilyAudit, func(v ledger.AuditEntry) string {
 			s.Audit = append(s.Audit, v)

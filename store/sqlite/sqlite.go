@@ -55,7 +55,8 @@ func families() []string {
 	return []string{
 		ledger.FamilyHeader, ledger.FamilyClusters, ledger.FamilyServers,
 		ledger.FamilyRecoveries, ledger.FamilyConfirmations,
-		ledger.FamilyDowntimes, ledger.FamilyRules, ledger.FamilyPauses, ledger.FamilyAudit,
+		ledger.FamilyDowntimes, ledger.FamilyRules, ledger.FamilyPauses, ledger.FamilyDatacenters,
+		ledger.FamilyAudit,
 	}
 }
 

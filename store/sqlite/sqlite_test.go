@@ -44,6 +44,9 @@ func history() []ledger.Command {
 		ledger.SetPromotionRule{Server: b, Rule: "prefer", By: "kim", At: noon},
 		ledger.PauseRecoveries{By: "kim", Reason: "network", At: noon},
 		ledger.PauseRecoveries{Cluster: "shop", By: "kim", Reason: "trial", At: noon},
+		ledger.MarkDatacenterDown{Datacenter: "dc1", By: "kim", Reason: "power", Until: noon.Add(time.Hour), At: noon},
+		ledger.MarkDatacenterDown{Datacenter: "dc é", By: "kim", Reason: "power", Until: noon.Add(time.Hour), At: noon},
+		ledger.MarkDatacenterUp{Datacenter: "dc1", By: "kim", At: noon},
 		ledger.AckRecovery{Recovery: "shop-2", By: "kim", Comment: "seen", At: noon},
 		ledger.SetDetached{Server: a, From: b, By: "kim", At: noon},
 		ledger.OpenRelocation{
@@ -108,7 +111,7 @@ func TestTheStateComesBack(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) || at != (Position{Index: uint64(len(history()) + 2), Term: 2}) {
 		t.Fatalf("%+v came back as %+v at %+v, %v", want, got, at, err)
 	}
-	if len(got.Downtimes) != 1 || len(got.Rules) != 1 || len(got.Pauses) != 2 || len(got.Audit) < 11 {
+	if len(got.Downtimes) != 1 || len(got.Rules) != 1 || len(got.Pauses) != 2 || len(got.Datacenters) != 1 || len(got.Audit) < 11 {
 		t.Fatalf("a family is not tried: %+v", got)
 	}
 }
@@ -149,7 +152,7 @@ func TestFileOfTheReleaseBefore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	d := open(t, path)
 	for _, statement := range []string{
-		"DROP TABLE downtimes", "DROP TABLE rules", "DROP TABLE pauses", "DROP TABLE audit", "PRAGMA user_version = 1",
+		"DROP TABLE downtimes", "DROP TABLE rules", "DROP TABLE pauses", "DROP TABLE audit", "DROP TABLE datacenters", "PRAGMA user_version = 1",
 		`INSERT INTO header VALUES ('', '{"id":"prod","generation":7}')`,
 	} {
 		if _, err := d.db.Exec(statement); err != nil {
@@ -194,7 +197,7 @@ func TestReplaceLeavesNothingBehind(t *testing.T) {
 	if len(got.Servers) != 1 || len(got.Recoveries) != 0 || len(got.Confirmations) != 0 {
 		t.Fatalf("left behind: %+v", got)
 	}
-	if len(got.Downtimes)+len(got.Rules)+len(got.Pauses)+len(got.Audit) != 0 || got.LastAudit != 0 {
+	if len(got.Downtimes)+len(got.Rules)+len(got.Pauses)+len(got.Datacenters)+len(got.Audit) != 0 || got.LastAudit != 0 {
 		t.Fatalf("left behind: %+v", got)
 	}
 }
