@@ -92,7 +92,7 @@ func needs(t route) wire.UserRole {
 	case slices.Contains([]string{
 		wire.PathSwitchover, wire.PathBeginDowntime, wire.PathEndDowntime, wire.PathPause, wire.PathResume, wire.PathAck,
 		wire.PathRecover, wire.PathFailover, wire.PathMove, wire.PathDetach, wire.PathReattach, wire.PathSetReadOnly,
-		wire.PathTransferLeader,
+		wire.PathTransferLeader, wire.PathDatacenterDown, wire.PathDatacenterUp,
 	}, t.path):
 		return wire.Operator
 	default:

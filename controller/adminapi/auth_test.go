@@ -47,6 +47,10 @@ func says(svc *service) *service {
 			return wire.Done{By: r.By}, nil
 		case wire.DowntimeRequest:
 			return wire.Done{By: r.By}, nil
+		case wire.DatacenterDownRequest:
+			return wire.Done{By: r.By}, nil
+		case wire.DatacenterUpRequest:
+			return wire.Done{By: r.By}, nil
 		case wire.AdoptRequest:
 			return wire.Done{By: r.By}, nil
 		case wire.TransferRequest:
@@ -80,6 +84,9 @@ func TestRolesMayDoWhatTheyAreFor(t *testing.T) {
 		{"GET", "/api/v1/backup", "", 2},
 		{"POST", "/api/v1/adopt", `{"cluster":"main","master":"db1:3306"` + by, 3},
 		{"POST", "/api/v1/transfer-leader", `{"to":"c2"}`, 2},
+		{"GET", "/api/v1/datacenters", "", 1},
+		{"POST", "/api/v1/datacenter-down", `{"dc":"dc2","duration":"2h"` + by, 2},
+		{"POST", "/api/v1/datacenter-up", `{"dc":"dc2"` + by, 2},
 		{"POST", "/api/v1/transfer-leader", `{"to":"c2","force":true}`, 3},
 		{"POST", "/api/v1/failover", `{"cluster":"main","force":false` + by, 2},
 		{"POST", "/api/v1/failover", `{"cluster":"main","force":true` + by, 3},

@@ -86,6 +86,9 @@ func pictures() map[string]description {
 		"GET " + wire.PathControllers: {
 			id: "controllers", tag: tag, summary: "Each controller's part in raft; any of them tells, with a leader or without.", answer: wire.Controllers{},
 		},
+		"GET " + wire.PathDatacenters: {
+			id: "datacenters", tag: tag, summary: "The datacenters, what is in each, and which are marked down.", answer: wire.DataCenters{},
+		},
 		"GET " + wire.PathKV: {
 			id: "kv", tag: tag, summary: "What each datacenter's Consul holds, beside what the ledger says.", answer: wire.KV{}, codes: missing,
 		},
@@ -155,6 +158,10 @@ func changes() map[string]description {
 		"POST " + wire.PathAck: ack,
 		"POST " + wire.PathAdopt: done("adopt", "Say who is the master of a cluster that a restored ledger holds.", wire.AdoptRequest{},
 			map[string]any{"cluster": "shop", "master": "db1:3306", "reason": "it takes the writes"}, "cluster", "master", "reason"),
+		"POST " + wire.PathDatacenterDown: done("datacenterDown", "Let no controller in a datacenter lead while another one can, and promote no server there unasked.",
+			wire.DatacenterDownRequest{}, map[string]any{"dc": "dc2", "duration": "2h", "reason": "power works"}, "dc", "duration", "reason"),
+		"POST " + wire.PathDatacenterUp: done("datacenterUp", "Take such a mark back.", wire.DatacenterUpRequest{},
+			map[string]any{"dc": "dc2", "reason": "done"}, "dc"),
 		"POST " + wire.PathTransferLeader: done("transferLeader", "Have another controller lead.", wire.TransferRequest{},
 			map[string]any{"to": "c2", "force": false, "reason": "the rack moves"}),
 	}

@@ -39,6 +39,7 @@ type service struct {
 	voice      func(context.Context) (wire.Voice, error)
 	members    func(context.Context) (wire.Controllers, error)
 	backup     func(context.Context, bool) ([]byte, error)
+	places     wire.DataCenters
 }
 
 // operations answers each request by what do returns for it: a wire.Done, a
@@ -112,6 +113,16 @@ func (o operations) Failover(_ context.Context, r wire.FailoverRequest) (wire.Re
 func (o operations) TransferLeader(_ context.Context, r wire.TransferRequest) (wire.Done, error) {
 	return answered[wire.Done](o, r)
 }
+
+func (o operations) DatacenterDown(_ context.Context, r wire.DatacenterDownRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (o operations) DatacenterUp(_ context.Context, r wire.DatacenterUpRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
+func (s *service) Datacenters(context.Context) (wire.DataCenters, error) { return s.places, nil }
 
 var _ adminapi.Service = (*service)(nil)
 

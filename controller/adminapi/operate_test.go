@@ -71,6 +71,21 @@ func asked() map[string]struct {
 				`{"cluster":"a/b","master":"db1","reason":"r"}`: `field "cluster"`,
 			},
 		},
+		wire.PathDatacenterDown: {
+			`{"dc":"dc2","duration":"2h"` + by, wire.DatacenterDownRequest{DataCenter: "dc2", Duration: hours(2), Asker: kim},
+			map[string]string{
+				`{"duration":"2h","reason":"r"}`:                     `field "dc": is missing`,
+				`{"dc":"dc2","reason":"r"}`:                          `field "duration": is missing`,
+				`{"dc":"dc2","duration":"2h"}`:                       `field "reason": is missing`,
+				`{"dc":"dc2","duration":"0s","reason":"r"}`:          `field "duration"`,
+				`{"dc":"` + long + `","duration":"2h","reason":"r"}`: `field "dc"`,
+				`{"dc":["dc2"],"duration":"2h","reason":"r"}`:        `field "dc": want a string, got array`,
+				`{"datacenter":"dc2","duration":"2h","reason":"r"}`:  `field "datacenter" is not known; the fields are dc, `,
+			},
+		},
+		wire.PathDatacenterUp: {`{"dc":"dc2"` + by, wire.DatacenterUpRequest{DataCenter: "dc2", Asker: kim}, map[string]string{
+			`{}`: `field "dc": is missing`, `{"dc":7}`: `field "dc": want a string, got number`,
+		}},
 		wire.PathEndDowntime: {`{"server":"db1"` + by, wire.ServerRequest{Server: key("db1"), Asker: kim}, with(map[string]string{})},
 		wire.PathPromotionRule: {
 			`{"server":"db1","rule":"prefer_not","for":"2w"` + by,

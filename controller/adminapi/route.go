@@ -89,7 +89,7 @@ func (s *Server) table() []route {
 		{method: "POST", path: wire.PathWitness, internal: true, deadline: answer, handle: s.witness},
 		{method: "POST", path: wire.PathWord, internal: true, deadline: answer, handle: s.word},
 		{method: "GET", path: wire.PathWhoAmI, internal: true, deadline: answer, handle: s.whoAmI},
-	}, slices.Concat(s.operations(), s.kvCalls(), s.controllerCalls(), s.ledgerCalls(), s.sidecarCalls())...)
+	}, slices.Concat(s.operations(), s.kvCalls(), s.controllerCalls(), s.datacenterCalls(), s.ledgerCalls(), s.sidecarCalls())...)
 }
 
 // handle answers one call. It never lets a panic out: fasthttp would end the

@@ -72,6 +72,7 @@ type Service interface {
 	Operations
 	Ledger
 	Controllers
+	Datacenters
 	Witness
 }
 

@@ -51,7 +51,7 @@ func telling() fx.Option {
 
 // deciding is the loop, with the hands that it acts by, and the door.
 func deciding() fx.Option {
-	return fx.Provide(newRules, newExecutor, newRejoiner, newRelocator, newSaver, newTender, newLoop, newConsole, newDoor)
+	return fx.Provide(newRules, newExecutor, newRejoiner, newRelocator, newSaver, newTender, newLoop, newConsole, newYielder, newDoor)
 }
 
 func newStore(lc fx.Lifecycle, c *config.File, log *slog.Logger) (*store.Store, error) {
@@ -184,6 +184,10 @@ func newConsole(
 	return out
 }
 
+func newYielder(c *console.Console, s *store.Store, log *slog.Logger) *console.Yielder {
+	return console.NewYielder(c, s, log)
+}
+
 func newDoor(
 	c *config.File, boot Boot, svc *console.Console, b *bulletin.Bulletin, m *metrics.Metrics, register *leases.Register,
 	d directories, way carriage, log *slog.Logger,
@@ -205,7 +209,8 @@ func newDoor(
 // the store closes.
 func start(
 	lc fx.Lifecycle, t *tasks, c *config.File, way carriage, boot Boot, door *adminapi.Server, s *store.Store, o *observer.Observer,
-	f *fleet.Fleet, p *publisher.Publisher, l *failover.Loop, q *quarantine.Saver, r *readers.Tender, prober *probe.Prober, log *slog.Logger,
+	f *fleet.Fleet, p *publisher.Publisher, l *failover.Loop, q *quarantine.Saver, r *readers.Tender, y *console.Yielder, prober *probe.Prober,
+	log *slog.Logger,
 ) {
 	lc.Append(fx.Hook{
 		OnStart: func(context.Context) error {
@@ -220,6 +225,7 @@ func start(
 			t.run("failover", l.Run)
 			t.run("quarantine", q.Run)
 			t.run("readers", r.Run)
+			t.run("yielding", y.Run)
 			t.run("identity", func(ctx context.Context) error { return stayAlone(ctx, way, c, boot) })
 			log.Info("started", "http", c.Bind.HTTP, "raft", c.Bind.Raft)
 			return nil

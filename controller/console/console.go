@@ -182,6 +182,10 @@ func (c *Console) Status(ctx context.Context) (wire.Status, error) {
 		out.Controllers = append(out.Controllers, peer)
 	}
 	out.Pauses = pauses(c.ledger.State())
+	out.Down = downs(c.ledger.State(), c.cfg.Now())
+	if where := c.misplaced(leader); where != "" {
+		out.Problems = append(out.Problems, where)
+	}
 	unadopted := c.loop.Problems()
 	for name, held := range c.ledger.State().Held {
 		if _, said := unadopted[name]; !said {

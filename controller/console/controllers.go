@@ -78,6 +78,9 @@ func (c *Console) Controllers(ctx context.Context) (wire.Controllers, error) {
 	}
 	out.Majority = out.Voters/2 + 1
 	out.Problems = append(quorum(out), disagreements(c.cfg.Controllers, own, voices)...)
+	if where := c.misplaced(out.Leader); where != "" {
+		out.Problems = append(out.Problems, where)
+	}
 	return out, nil
 }
 
@@ -216,23 +219,30 @@ func (c *Console) TransferLeader(ctx context.Context, r wire.TransferRequest) (w
 		return wire.Done{}, wire.NewError(wire.Conflict, fmt.Sprintf("%s is under way", strings.Join(open, ", ")),
 			"wait for its end; --force hands over all the same, and the next leader goes on with it")
 	}
-	// Before the deed: afterwards this controller can write nothing.
-	entry := ledger.AuditEntry{
-		At: c.cfg.Now(), Kind: ledger.AuditOperator, Action: out.Action, By: out.By, Reason: r.Reason,
-		Evidence: []string{fmt.Sprintf("from %s to %s", c.cfg.Self, to)},
-	}
-	if err := c.propose(ctx, ledger.AppendAudit{Entries: []ledger.AuditEntry{entry}}); err != nil {
+	if err := c.hand(ctx, to, ledger.AuditEntry{Kind: ledger.AuditOperator, By: out.By, Reason: r.Reason}); err != nil {
 		return wire.Done{}, err
+	}
+	out.Changed, out.Sentence = true, fmt.Sprintf("%s leads now, in the place of %s", to, c.cfg.Self)
+	return out, nil
+}
+
+// hand gives leadership to a controller; entry says for the audit who wants it,
+// and why.
+func (c *Console) hand(ctx context.Context, to string, entry ledger.AuditEntry) error {
+	entry.At, entry.Action = c.cfg.Now(), "transfer-leader"
+	entry.Evidence = []string{fmt.Sprintf("from %s to %s", c.cfg.Self, to)}
+	// Before the deed: afterwards this controller can write nothing.
+	if err := c.propose(ctx, ledger.AppendAudit{Entries: []ledger.AuditEntry{entry}}); err != nil {
+		return err
 	}
 	leader, err := c.cfg.Members.TransferLeader(ctx, to)
 	if err == nil && leader != to {
 		err = fmt.Errorf("%s leads now", leader)
 	}
 	if err != nil {
-		return wire.Done{}, c.notTransferred(ctx, entry, to, err)
+		return c.notTransferred(ctx, entry, to, err)
 	}
-	out.Changed, out.Sentence = true, fmt.Sprintf("%s leads now, in the place of %s", to, c.cfg.Self)
-	return out, nil
+	return nil
 }
 
 // heir is who is to lead: the one that was named, or the one that is furthest.
@@ -244,7 +254,7 @@ func (c *Console) heir(all wire.Controllers, named string) (string, error) {
 		if one.ID == c.cfg.Self {
 			continue
 		}
-		if reason := unfit(*one, all.Leader); reason != "" {
+		if reason := cmp.Or(unfit(*one, all.Leader), c.elsewhere(one.ID)); reason != "" {
 			reasons[one.ID] = reason
 			continue
 		}
@@ -257,7 +267,8 @@ func (c *Console) heir(all wire.Controllers, named string) (string, error) {
 	case best != nil:
 		return best.ID, nil
 	case known:
-		return "", wire.NewError(wire.Conflict, fmt.Sprintf("%s cannot lead: %s", named, reason), "nothing was changed; name another one")
+		return "", wire.NewError(wire.Conflict, fmt.Sprintf("%s cannot lead: %s", named, reason),
+			"nothing was changed; name another one")
 	case named != "":
 		return "", wire.NewError(wire.NotFound, fmt.Sprintf("there is no controller %q", named),
 			"see `switchyard controllers list` for those there are")

@@ -74,7 +74,7 @@ func groups(env Env) []group {
 			beginDowntimeCommand(env), endDowntimeCommand(env), promotionRuleCommand(env), pauseCommand(env),
 			resumeCommand(env), ackCommand(env),
 		}},
-		{"controllers", "To run the controllers:", []*cobra.Command{controllersCommand(env)}},
+		{"controllers", "To run the controllers:", []*cobra.Command{controllersCommand(env), datacentersCommand(env)}},
 	}
 }
 

@@ -47,6 +47,12 @@ func (o *operated) Pause(_ context.Context, r wire.PauseRequest) (wire.Done, err
 func (o *operated) Resume(_ context.Context, r wire.ResumeRequest) (wire.Done, error) {
 	return o.done(r)
 }
+func (o *operated) DatacenterDown(_ context.Context, r wire.DatacenterDownRequest) (wire.Done, error) {
+	return o.done(r)
+}
+func (o *operated) DatacenterUp(_ context.Context, r wire.DatacenterUpRequest) (wire.Done, error) {
+	return o.done(r)
+}
 func (o *operated) Ack(_ context.Context, r wire.AckRequest) (wire.Done, error)   { return o.done(r) }
 func (o *operated) Move(_ context.Context, r wire.MoveRequest) (wire.Done, error) { return o.done(r) }
 func (o *operated) Detach(_ context.Context, r wire.DetachRequest) (wire.Done, error) {
@@ -114,23 +120,25 @@ func TestOperationsAreAsked(t *testing.T) {
 		"begin-downtime db1.eu:3306 --duration 3d --reason a_new_rack --owner dba --by lee": wire.DowntimeRequest{
 			Server: db, Duration: hours(72), Owner: "dba", Asker: wire.Asker{By: "lee", Reason: "a new rack"},
 		},
-		"end-downtime db1.eu":                              wire.ServerRequest{Server: db, Asker: kim},
-		"end-downtime db1.eu --reason a_new_rack":          wire.ServerRequest{Server: db, Asker: why},
-		"promotion-rule db1.eu prefer --for 2w":            wire.RuleRequest{Server: db, Rule: "prefer", For: hours(336), Asker: kim},
-		"promotion-rule db1.eu must --reason a_new_rack":   wire.RuleRequest{Server: db, Rule: "must", Asker: why},
-		"promotion-rule db1.eu --clear":                    wire.RuleRequest{Server: db, Clear: true, Asker: kim},
-		"pause --reason a_new_rack":                        wire.PauseRequest{Asker: why},
-		"pause shop --reason a_new_rack":                   wire.PauseRequest{Cluster: "shop", Asker: why},
-		"resume":                                           wire.ResumeRequest{Asker: kim},
-		"resume shop --reason a_new_rack":                  wire.ResumeRequest{Cluster: "shop", Asker: why},
-		"ack shop-5 --comment a_bad_disk":                  wire.AckRequest{Recovery: "shop-5", Comment: "a bad disk", By: "kim@desk"},
-		"ack --cluster shop --comment a_bad_disk --by lee": wire.AckRequest{Cluster: "shop", Comment: "a bad disk", By: "lee"},
-		"move db1.eu --below db2.eu":                       wire.MoveRequest{Server: db, Below: key("db2.eu:3306"), Asker: kim},
-		"detach db1.eu --reason a_new_rack":                wire.DetachRequest{Server: db, Asker: why},
-		"reattach db1.eu":                                  wire.ServerRequest{Server: db, Asker: kim},
-		"set-read-only db1.eu --reason a_new_rack":         wire.ReadOnlyRequest{Server: db, ReadOnly: truth(true), Asker: why},
-		"set-read-only db1.eu --off --reason a_new_rack":   wire.ReadOnlyRequest{Server: db, ReadOnly: truth(false), Asker: why},
-		"controllers transfer-leader":                      wire.TransferRequest{Asker: kim},
+		"end-downtime db1.eu":                               wire.ServerRequest{Server: db, Asker: kim},
+		"end-downtime db1.eu --reason a_new_rack":           wire.ServerRequest{Server: db, Asker: why},
+		"promotion-rule db1.eu prefer --for 2w":             wire.RuleRequest{Server: db, Rule: "prefer", For: hours(336), Asker: kim},
+		"promotion-rule db1.eu must --reason a_new_rack":    wire.RuleRequest{Server: db, Rule: "must", Asker: why},
+		"promotion-rule db1.eu --clear":                     wire.RuleRequest{Server: db, Clear: true, Asker: kim},
+		"pause --reason a_new_rack":                         wire.PauseRequest{Asker: why},
+		"pause shop --reason a_new_rack":                    wire.PauseRequest{Cluster: "shop", Asker: why},
+		"datacenters down dc2 --for 2h --reason a_new_rack": wire.DatacenterDownRequest{DataCenter: "dc2", Duration: hours(2), Asker: why},
+		"datacenters up dc2":                                wire.DatacenterUpRequest{DataCenter: "dc2", Asker: kim},
+		"resume":                                            wire.ResumeRequest{Asker: kim},
+		"resume shop --reason a_new_rack":                   wire.ResumeRequest{Cluster: "shop", Asker: why},
+		"ack shop-5 --comment a_bad_disk":                   wire.AckRequest{Recovery: "shop-5", Comment: "a bad disk", By: "kim@desk"},
+		"ack --cluster shop --comment a_bad_disk --by lee":  wire.AckRequest{Cluster: "shop", Comment: "a bad disk", By: "lee"},
+		"move db1.eu --below db2.eu":                        wire.MoveRequest{Server: db, Below: key("db2.eu:3306"), Asker: kim},
+		"detach db1.eu --reason a_new_rack":                 wire.DetachRequest{Server: db, Asker: why},
+		"reattach db1.eu":                                   wire.ServerRequest{Server: db, Asker: kim},
+		"set-read-only db1.eu --reason a_new_rack":          wire.ReadOnlyRequest{Server: db, ReadOnly: truth(true), Asker: why},
+		"set-read-only db1.eu --off --reason a_new_rack":    wire.ReadOnlyRequest{Server: db, ReadOnly: truth(false), Asker: why},
+		"controllers transfer-leader":                       wire.TransferRequest{Asker: kim},
 		"controllers transfer-leader c2 --reason a_new_rack --force": wire.TransferRequest{
 			To: "c2", Force: true, Asker: why,
 		},
@@ -206,6 +214,11 @@ func TestMistakesInOperations(t *testing.T) {
 		"promotion-rule db1 must --for never":                  "--for",
 		"promotion-rule db1 must --clear":                      "--clear takes a rule back",
 		"promotion-rule db1 --clear --for 2h":                  "--clear takes a rule back",
+		"datacenters down dc2 --reason r":                      "--for is missing",
+		"datacenters down dc2 --for 2h":                        "--reason is missing",
+		"datacenters down --for 2h --reason r":                 "DATACENTER",
+		"datacenters down dc2 --for soon --reason r":           "--for",
+		"datacenters up":                                       "DATACENTER",
 		"pause shop":                                           "--reason is missing",
 		"pause":                                                "--reason is missing",
 		"pause a/b --reason r":                                 `cluster "a/b"`,

@@ -103,6 +103,7 @@ func Status(s wire.Status) string {
 	out.WriteString("\n" + table(rows...))
 	out.WriteString("\n" + Clusters(s.Clusters))
 	out.WriteString(section("automatic recoveries are paused:", pauseLines(s.Pauses)))
+	out.WriteString(section("datacenters are marked down:", downLines(s.Down)))
 	out.WriteString(receivers("PROXY", s.Proxies))
 	out.WriteString(receivers("CONSUL", s.Consul))
 	out.WriteString(section("problems:", s.Problems))

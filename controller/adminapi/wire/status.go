@@ -24,6 +24,8 @@ type Status struct {
 	Proxies     []Receiver   `json:"proxies"`
 	Consul      []Receiver   `json:"consul"`
 	Pauses      []Pause      `json:"pauses,omitempty"`
+	// Down are the datacenters that are marked down.
+	Down []DataCenterDown `json:"down,omitempty"`
 	// Problems are remarks that concern no single cluster, a sentence each.
 	Problems []string `json:"problems,omitempty"`
 }
