@@ -84,6 +84,9 @@ type Config struct {
 
 	Timeouts   Timeouts
 	Compaction Compaction
+	// MarkEvery is after how many entries of the raft log each controller keeps a
+	// state for a comparison with the others; 0 is 256. All have the same.
+	MarkEvery uint64
 	// Now dates the first generation of a fresh ledger. Raft itself goes by the
 	// machine's clock.
 	Now func() time.Time
@@ -112,6 +115,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Compaction.SegmentBytes == 0 {
 		c.Compaction.SegmentBytes = 8 << 20
+	}
+	if c.MarkEvery == 0 {
+		c.MarkEvery = markEvery
 	}
 	if self, ok := c.peer(c.ID); ok && c.Advertise == "" {
 		c.Advertise = self.RaftAddress

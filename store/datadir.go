@@ -14,6 +14,7 @@ const (
 	lockName  = "lock"
 	stateName = "state.db"
 	raftName  = "raft"
+	asideName = "aside.json"
 	// raft's own snapshot store adds "snapshots" to the directory it is given.
 	snapshotsName = "snapshots"
 )

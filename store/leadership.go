@@ -20,6 +20,9 @@ const retryPause = 50 * time.Millisecond
 // one did: after a crash, SQLite may be far behind the raft log.
 var errNotReady = fmt.Errorf("%w: it has just been elected and has not applied all yet", ErrNotLeader)
 
+// errAside is ErrNotLeader of one that stands aside.
+var errAside = fmt.Errorf("%w: it stands aside", ErrNotLeader)
+
 // leading tells subscribers whether this controller leads.
 type leading struct {
 	*broadcast[bool]
@@ -58,6 +61,8 @@ func (s *Store) elected() bool { return s.raft.State() == raft.Leader }
 func (s *Store) inOffice() error {
 	office := s.leading.since()
 	switch {
+	case s.standing.current.Load() != nil:
+		return errAside
 	case !s.elected():
 		return ErrNotLeader
 	case office == 0, office != s.raft.CurrentTerm():
@@ -102,6 +107,11 @@ func (s *Store) watchLeadership() {
 				stopStarting = cancel
 				starting.Go(func() { s.takeOffice(ctx) })
 			}
+		case <-s.standing.called:
+			abandon()
+			ctx, cancel := context.WithCancel(context.Background())
+			stopStarting = cancel
+			starting.Go(func() { s.takeOffice(ctx) })
 		case <-s.stop.failed:
 			abandon()
 			// Not even a vote comes from a controller that cannot follow.
@@ -118,6 +128,10 @@ func (s *Store) watchLeadership() {
 // says so: everything applied, and the ledger named.
 func (s *Store) takeOffice(ctx context.Context) {
 	for {
+		if s.standing.current.Load() != nil {
+			s.resign(ctx)
+			return
+		}
 		term := s.raft.CurrentTerm()
 		err := s.prepareOffice(ctx)
 		if now := s.raft.CurrentTerm(); err == nil && now != term {

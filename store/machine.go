@@ -22,6 +22,8 @@ type machine struct {
 	db       *sqlite.DB
 	changed  *broadcast[struct{}]
 	stop     *stopper
+	marks    *marks
+	standing *standing
 
 	applied sqlite.Position
 	current atomic.Pointer[ledger.State]
@@ -42,7 +44,7 @@ func (m *machine) ApplyBatch(entries []*raft.Log) []any {
 	if err := m.stop.err(); err != nil {
 		return fill(results, err)
 	}
-	state, at, changes, err := m.follow(entries, results)
+	state, at, changes, passed, err := m.follow(entries, results)
 	if err == nil && at != m.applied {
 		err = m.db.Write(context.Background(), changes, at)
 	}
@@ -52,6 +54,7 @@ func (m *machine) ApplyBatch(entries []*raft.Log) []any {
 	}
 	m.applied = at
 	m.whole.Store(&snapshot{state: state, at: at})
+	m.marks.keep(passed)
 	if len(changes) > 0 {
 		m.current.Store(&state)
 		m.changed.send(struct{}{})
@@ -66,9 +69,10 @@ func fill(results []any, err error) []any {
 	return results
 }
 
-// follow applies the commands among entries that are new.
+// follow applies the commands among entries that are new. Passed are the states on
+// the way that are kept for a comparison.
 func (m *machine) follow(entries []*raft.Log, results []any) (
-	state ledger.State, at sqlite.Position, all []ledger.Change, err error,
+	state ledger.State, at sqlite.Position, all []ledger.Change, passed []snapshot, err error,
 ) {
 	state, at = *m.current.Load(), m.applied
 	for i, entry := range entries {
@@ -77,11 +81,11 @@ func (m *machine) follow(entries []*raft.Log, results []any) (
 			continue
 		}
 		if err := intact(entry); err != nil {
-			return state, at, nil, err
+			return state, at, nil, nil, err
 		}
 		cmd, err := codec.DecodeCommand(entry.Data)
 		if err != nil {
-			return state, at, nil, fmt.Errorf("raft entry %d cannot be applied, and to leave it out would be to "+
+			return state, at, nil, nil, fmt.Errorf("raft entry %d cannot be applied, and to leave it out would be to "+
 				"differ from the other controllers: %w; run the release that they run", entry.Index, err)
 		}
 		next, changes, err := ledger.Apply(state, cmd)
@@ -89,16 +93,19 @@ func (m *machine) follow(entries []*raft.Log, results []any) (
 		if errors.As(err, &rejection) {
 			results[i] = rejection
 		} else if err != nil {
-			return state, at, nil, fmt.Errorf("raft entry %d: %w", entry.Index, err)
+			return state, at, nil, nil, fmt.Errorf("raft entry %d: %w", entry.Index, err)
 		}
 		if next.ID != "" && next.ID != m.ledgerID {
-			return state, at, nil, fmt.Errorf("the raft log is of the cluster of controllers %q, this one is of %q: %w",
+			return state, at, nil, nil, fmt.Errorf("the raft log is of the cluster of controllers %q, this one is of %q: %w",
 				next.ID, m.ledgerID, ErrForeign)
+		}
+		if m.marks.passes(at.Index, entry.Index) {
+			passed = append(passed, snapshot{state: state, at: at})
 		}
 		state, all = next, append(all, changes...)
 		at = sqlite.Position{Index: entry.Index, Term: entry.Term}
 	}
-	return state, at, all, nil
+	return state, at, all, passed, nil
 }
 
 // Snapshot implements raft.FSM.
@@ -117,6 +124,9 @@ func (m *machine) Restore(source io.ReadCloser) error {
 	state, at, err := readSnapshot(source)
 	if err == nil {
 		err = m.db.Replace(context.Background(), state, at)
+	}
+	if err == nil {
+		err = m.standing.end()
 	}
 	if err != nil {
 		err = fmt.Errorf("the leader's snapshot cannot be taken: %w", err)

@@ -33,6 +33,7 @@ type Store struct {
 	raft      *raft.Raft
 	machine   *machine
 	stop      *stopper
+	standing  *standing
 
 	changed *broadcast[struct{}]
 	leading *leading
@@ -78,8 +79,13 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if s.disk, err = openDisk(ctx, s.cfg, filepath.Join(s.cfg.DataDir, stateName), logger); err != nil {
 		return err
 	}
+	held := &marks{every: s.cfg.MarkEvery}
+	if s.standing, err = openStanding(s.cfg.DataDir, held); err != nil {
+		return err
+	}
 	s.machine = &machine{
 		ledgerID: s.cfg.LedgerID, db: s.disk.db, changed: s.changed, stop: s.stop, applied: s.disk.applied,
+		marks: held, standing: s.standing,
 	}
 	state := s.disk.state
 	s.machine.current.Store(&state)
@@ -105,11 +111,15 @@ func (s *Store) join(logger *raftLogger) error {
 			return fmt.Errorf("data directory %s: bootstrap: %w", s.cfg.DataDir, err)
 		}
 	}
-	running, err := raft.NewRaft(conf, s.machine, log, log, s.disk.snapshots, s.transport)
+	way := &modest{
+		NetworkTransport: s.transport, standing: s.standing, patience: conf.HeartbeatTimeout + 3*conf.ElectionTimeout, started: time.Now(),
+	}
+	running, err := raft.NewRaft(conf, s.machine, log, log, s.disk.snapshots, way)
 	if err != nil {
 		return fmt.Errorf("data directory %s: raft: %w", s.cfg.DataDir, err)
 	}
 	s.raft = running
+	way.raft.Store(running)
 	log.armed.Store(true)
 	return nil
 }

@@ -25,7 +25,7 @@ const wordsName = "words.json"
 func newRegister(c *config.File, boot Boot, s *store.Store, log *slog.Logger) (*leases.Register, error) {
 	cfg := leases.Config{
 		Self: c.ID, Run: string(boot), Lease: c.Sidecars.Lease, Fence: c.Sidecars.Fence, Sidecars: map[topology.Key]string{},
-		Now: time.Now,
+		Aside: s.Aside, Now: time.Now,
 	}
 	for _, peer := range c.Controllers {
 		cfg.Controllers = append(cfg.Controllers, peer.ID)

@@ -20,17 +20,25 @@ import (
 // gauge reads the state for /metrics. The parts that it reads are built after
 // those that count into the metrics, so it is filled last.
 type gauge struct {
-	read atomic.Pointer[func() metrics.State]
+	read   atomic.Pointer[func() metrics.State]
+	accord atomic.Pointer[accord]
 }
 
 func newGauge() *gauge { return &gauge{} }
 
 func newMetrics(g *gauge, log *slog.Logger) (*metrics.Metrics, error) {
 	return metrics.New(func() metrics.State {
-		if read := g.read.Load(); read != nil {
-			return (*read)()
+		read := g.read.Load()
+		if read == nil {
+			return metrics.State{}
 		}
-		return metrics.State{}
+		state := (*read)()
+		if a := g.accord.Load(); a != nil {
+			verdict := a.Latest()
+			state.Aside, state.Compared, state.Split = a.store.Aside() != "", verdict.Compared, verdict.Split != ""
+			state.Diverged = len(verdict.Strays)
+		}
+		return state
 	}, log)
 }
 

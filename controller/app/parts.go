@@ -51,7 +51,7 @@ func telling() fx.Option {
 
 // deciding is the loop, with the hands that it acts by, and the door.
 func deciding() fx.Option {
-	return fx.Provide(newRules, newExecutor, newRejoiner, newRelocator, newSaver, newTender, newLoop, newConsole, newYielder, newDoor)
+	return fx.Provide(newRules, newExecutor, newRejoiner, newRelocator, newSaver, newTender, newLoop, newConsole, newYielder, newAccord, newDoor)
 }
 
 func newStore(lc fx.Lifecycle, c *config.File, log *slog.Logger) (*store.Store, error) {
@@ -209,9 +209,10 @@ func newDoor(
 // the store closes.
 func start(
 	lc fx.Lifecycle, t *tasks, c *config.File, way carriage, boot Boot, door *adminapi.Server, s *store.Store, o *observer.Observer,
-	f *fleet.Fleet, p *publisher.Publisher, l *failover.Loop, q *quarantine.Saver, r *readers.Tender, y *console.Yielder, prober *probe.Prober,
-	log *slog.Logger,
+	f *fleet.Fleet, p *publisher.Publisher, l *failover.Loop, q *quarantine.Saver, r *readers.Tender, y *console.Yielder, a *accord,
+	g *gauge, prober *probe.Prober, log *slog.Logger,
 ) {
+	g.accord.Store(a)
 	lc.Append(fx.Hook{
 		OnStart: func(context.Context) error {
 			if err := door.Listen(); err != nil {
@@ -226,6 +227,7 @@ func start(
 			t.run("quarantine", q.Run)
 			t.run("readers", r.Run)
 			t.run("yielding", y.Run)
+			t.run("accord", a.Run)
 			t.run("identity", func(ctx context.Context) error { return stayAlone(ctx, way, c, boot) })
 			log.Info("started", "http", c.Bind.HTTP, "raft", c.Bind.Raft)
 			return nil

@@ -55,6 +55,9 @@ type tables struct {
 
 // Tables returns what each cluster's receivers are to follow now.
 func (t tables) Tables() []routes.Table {
+	if t.store.Aside() != "" {
+		return nil // What this ledger says may not be so: nobody is told.
+	}
 	state := t.store.State()
 	out := make([]routes.Table, 0, len(state.Clusters))
 	for _, c := range state.Clusters {
@@ -148,7 +151,15 @@ func (r raft) Voice() wire.Voice {
 	stats := r.Stats()
 	voice := wire.Voice{
 		State: stats.State, Leader: stats.Leader, Term: stats.Term, AppliedIndex: stats.AppliedIndex,
-		LastContactMS: float64(stats.LastContact.Microseconds()) / 1000,
+		LastContactMS: float64(stats.LastContact.Microseconds()) / 1000, Aside: r.Aside(),
+	}
+	marks, err := r.Marks()
+	if err != nil {
+		// Without them it is not known, and the others go on without it.
+		marks = nil
+	}
+	for _, m := range marks {
+		voice.Marks = append(voice.Marks, wire.Mark(m))
 	}
 	for _, m := range stats.Members {
 		voice.Members = append(voice.Members, wire.Member{ID: m.ID, Raft: m.RaftAddress, Voter: m.Voter})

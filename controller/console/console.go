@@ -152,6 +152,11 @@ func (c *Console) Ready() error {
 	if c.ledger.State().Generation == 0 {
 		return errors.New("the ledger is empty yet")
 	}
+	if c.cfg.Members != nil {
+		if aside := c.cfg.Members.Aside(); aside != "" {
+			return errors.New("this controller stands aside: " + aside)
+		}
+	}
 	return nil
 }
 
@@ -251,6 +256,9 @@ func (c *Console) Recovery(_ context.Context, id string) (wire.Recovery, error) 
 // Witness implements adminapi.Witness: what this controller sees, by attempts
 // begun after it was asked.
 func (c *Console) Witness(ctx context.Context, req wire.WitnessRequest) (wire.WitnessReply, error) {
+	if c.cfg.Members != nil && c.cfg.Members.Aside() != "" {
+		return wire.WitnessReply{}, wire.NewError(wire.Unavailable, "this controller stands aside and gives no account: "+c.cfg.Members.Aside(), "")
+	}
 	wait := time.Duration(req.WaitMS) * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"switchyard/controller/adminapi/wire"
+	"switchyard/controller/concord"
 	"switchyard/store/ledger"
 )
 
@@ -19,6 +20,8 @@ import (
 type Members interface {
 	// Voice is what raft says here; whose it is, is left empty.
 	Voice() wire.Voice
+	// Aside is why this controller stands aside; empty while it does not.
+	Aside() string
 	// TransferLeader makes a voter the leader, and returns who leads then.
 	TransferLeader(ctx context.Context, id string) (leader string, err error)
 }
@@ -63,8 +66,10 @@ func (c *Console) Controllers(ctx context.Context) (wire.Controllers, error) {
 	if leader, ok := voices[out.Leader]; ok {
 		applied = leader.AppliedIndex
 	}
+	verdict := judge(own, voices)
 	for _, known := range c.everybody(own.Members) {
 		one := account(known, own.Members, voices, silent)
+		diverged(&one, voices[known.ID], verdict)
 		if one.Reachable && applied > one.AppliedIndex {
 			one.Lag = applied - one.AppliedIndex
 		}
@@ -80,6 +85,9 @@ func (c *Console) Controllers(ctx context.Context) (wire.Controllers, error) {
 	out.Problems = append(quorum(out), disagreements(c.cfg.Controllers, own, voices)...)
 	if where := c.misplaced(out.Leader); where != "" {
 		out.Problems = append(out.Problems, where)
+	}
+	if verdict.Split != "" {
+		out.Problems = append(out.Problems, verdict.Split)
 	}
 	return out, nil
 }
@@ -152,6 +160,44 @@ func account(known wire.Controller, members []wire.Member, voices map[string]wir
 		out.LastContactMS = &v.LastContactMS
 	}
 	return out
+}
+
+// Concord compares the ledgers of all controllers that answer.
+func (c *Console) Concord(ctx context.Context) (concord.Verdict, error) {
+	own, err := c.Voice(ctx)
+	if err != nil {
+		return concord.Verdict{}, err
+	}
+	voices, _ := c.voices(ctx, own)
+	return judge(own, voices), nil
+}
+
+func judge(own wire.Voice, voices map[string]wire.Voice) concord.Verdict {
+	var voters []string
+	for _, m := range own.Members {
+		if m.Voter {
+			voters = append(voters, m.ID)
+		}
+	}
+	said := map[string][]wire.Mark{}
+	for id, v := range voices {
+		said[id] = v.Marks
+	}
+	return concord.Judge(voters, said)
+}
+
+// diverged fills in that a controller's ledger differs: what it says itself, or what
+// is seen of it here.
+func diverged(one *wire.ControllerAccount, said wire.Voice, verdict concord.Verdict) {
+	stray, seen := verdict.Of(one.ID)
+	switch {
+	case said.Aside != "":
+		one.Diverged, one.Problem = true, said.Aside
+	case seen:
+		one.Diverged = true
+		one.Problem = fmt.Sprintf("its ledger differs from that of the majority (%s) at raft entry %d: stop it, remove its data_dir "+
+			"and start it again", strings.Join(stray.Holders, ", "), stray.Index)
+	}
 }
 
 // quorum says how near the voters are to deciding nothing.
@@ -290,6 +336,8 @@ func unfit(one wire.ControllerAccount, leader string) string {
 		return cmp.Or(one.Problem, "it is "+one.State)
 	case one.LastContactMS == nil || leader == "":
 		return cmp.Or(one.Problem, "it has not heard of the leader")
+	case one.Diverged:
+		return one.Problem
 	case one.Lag > farBehind:
 		return fmt.Sprintf("it is %d entries behind", one.Lag)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"switchyard/controller/adminapi/wire"
 	"switchyard/controller/console"
+	"switchyard/controller/topology"
 	"switchyard/store/ledger"
 )
 
@@ -20,7 +21,10 @@ type council struct {
 	handed []string
 	leads  string
 	fails  error
+	aside  string
 }
+
+func (c *council) Aside() string { return c.aside }
 
 func (c *council) Voice() wire.Voice {
 	own := c.voices["c1"]
@@ -254,5 +258,58 @@ func TestNoAccountOfControllers(t *testing.T) {
 		if !errors.As(err, &told) || told.Code != wire.Unavailable {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// Who has another ledger than the majority is named in the list, does not get
+// leadership, and says so at its own door.
+func TestLedgersAreCompared(t *testing.T) {
+	w, c := sitting(t)
+	mark := func(id, digest string) {
+		c.change(id, func(v *wire.Voice) { v.Marks = []wire.Mark{{Index: 100, Term: 4, Version: 1, Digest: digest}} })
+	}
+	mark("c1", "a")
+	mark("c2", "a")
+	if all := list(t, w); len(all.Problems) != 0 || find(t, all, "c3").Diverged {
+		t.Errorf("one that says nothing is held to differ: %+v", all)
+	}
+	mark("c3", "x")
+	all := list(t, w)
+	third := find(t, all, "c3")
+	if !third.Diverged || !strings.Contains(third.Problem, "majority (c1, c2) at raft entry 100") || !strings.Contains(third.Problem, "data_dir") {
+		t.Errorf("%+v", third)
+	}
+	if find(t, all, "c1").Diverged || find(t, all, "c2").Diverged {
+		t.Errorf("%+v", all)
+	}
+	var refusal *wire.Error
+	_, err := w.console().TransferLeader(t.Context(), wire.TransferRequest{To: "c3", Asker: wire.Asker{By: "kim"}})
+	if !errors.As(err, &refusal) || refusal.Code != wire.Conflict || !strings.Contains(refusal.Message, "differs") {
+		t.Errorf("%v", err)
+	}
+	if _, err := w.console().TransferLeader(t.Context(), wire.TransferRequest{Asker: wire.Asker{By: "kim"}}); err != nil || !slices.Equal(c.handed, []string{"c2"}) {
+		t.Errorf("%v, handed to %v", err, c.handed)
+	}
+
+	mark("c2", "y")
+	if all := list(t, w); len(all.Problems) != 1 || !strings.Contains(all.Problems[0], "nobody is blamed") || find(t, all, "c3").Diverged {
+		t.Errorf("%+v", all)
+	}
+	c.change("c3", func(v *wire.Voice) { v.Aside = "its ledger differs: remove it" })
+	if third := find(t, list(t, w), "c3"); !third.Diverged || third.Problem != "its ledger differs: remove it" {
+		t.Errorf("%+v", third)
+	}
+	verdict, err := w.console().Concord(t.Context())
+	if err != nil || verdict.Split == "" {
+		t.Errorf("%+v, %v", verdict, err)
+	}
+
+	c.aside = "its ledger differs: remove it"
+	if err := w.console().Ready(); err == nil || !strings.Contains(err.Error(), c.aside) {
+		t.Errorf("it is ready: %v", err)
+	}
+	_, err = w.console().Witness(t.Context(), wire.WitnessRequest{Asker: "c2", Cluster: "shop", Servers: []topology.Key{key("m")}, WaitMS: 700})
+	if !errors.As(err, &refusal) || refusal.Code != wire.Unavailable || w.looked != nil {
+		t.Errorf("it gives an account: %v", err)
 	}
 }

@@ -42,7 +42,9 @@ type Config struct {
 	Controllers []string
 	// Sidecars are where the database sidecars are called, by their servers.
 	Sidecars map[topology.Key]string
-	Now      func() time.Time
+	// Aside is why this controller grants nothing; empty while it does. It may be nil.
+	Aside func() string
+	Now   func() time.Time
 }
 
 func (c Config) check() error {

@@ -142,6 +142,11 @@ func (r *Register) Renew(_ context.Context, q protocol.Renew) (protocol.RenewRep
 
 // grantable says whether q is to be granted; the lock is held.
 func (r *Register) grantable(q protocol.Renew, key topology.Key, now time.Time) answer {
+	if r.cfg.Aside != nil {
+		if why := r.cfg.Aside(); why != "" {
+			return answer{refusal: protocol.NotReady, detail: "this controller stands aside: " + why}
+		}
+	}
 	state := r.ledger.State()
 	a := judge(state, q.Cluster, key)
 	if a.refusal == protocol.Unknown || a.refusal == protocol.NotReady {

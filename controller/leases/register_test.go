@@ -59,6 +59,8 @@ func TestRefusals(t *testing.T) {
 			w.renew("c1", renewal("m", nil))
 			w.renew("c1", renewal("m", func(q *protocol.Renew) { q.Run = "r2" }))
 		}, reason: protocol.Conflict, words: "a later run"},
+		"a controller that stands aside": {world: func(w *world) { w.aside = map[string]string{"c1": "its ledger differs"} },
+			reason: protocol.NotReady, words: "its ledger differs"},
 		"an empty ledger": {world: func(w *world) { w.behind["c1"] = ledger.State{} }, reason: protocol.NotReady, words: "not read"},
 		"a failover of it": {world: func(w *world) { w.claim(ledger.Failover) }, reason: protocol.Deposed,
 			words: "promotes another server"},

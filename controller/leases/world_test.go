@@ -37,6 +37,8 @@ type world struct {
 	cut, newer map[string]bool
 	registers  map[string]*leases.Register
 	parted     []topology.Key
+	// aside is why controllers grant nothing, by id.
+	aside map[string]string
 	// lease is that of the controllers that are started from now on.
 	lease time.Duration
 	// passes is what happens with each pause of the promoter.
@@ -99,6 +101,11 @@ func (w *world) start(id string) {
 	w.t.Helper()
 	r, err := leases.New(leases.Config{
 		Self: id, Run: id + w.clock().Format("150405"), Lease: w.lease, Fence: fence, Now: w.clock, Controllers: []string{"c1", "c2", "c3"},
+		Aside: func() string {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.aside[id]
+		},
 		Sidecars: map[topology.Key]string{key("m"): "m", key("a"): "a", key("b"): "b"},
 	}, applied{w, id}, w.books[id], slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -38,7 +38,7 @@ func want(t *testing.T, text string, lines ...string) {
 func state() metrics.State {
 	lag := 1500 * time.Millisecond
 	return metrics.State{
-		Raft: "leader", Term: 7, Leader: true, LeaderKnown: true,
+		Raft: "leader", Term: 7, Leader: true, LeaderKnown: true, Aside: true, Split: true, Diverged: 2, Compared: 512,
 		Clusters: []metrics.Cluster{{
 			Name: "main", Epoch: routes.Epoch{Generation: 2, Number: 5}, Writable: 1,
 			Servers: []metrics.Server{
@@ -64,6 +64,7 @@ func TestScrapeReadsTheStateOfTheMoment(t *testing.T) {
 	}
 	want(t, scrape(t, m),
 		`switchyard_raft_state{state="leader"} 1`, `switchyard_raft_term 7`, `switchyard_is_leader 1`,
+		`switchyard_ledger_aside 1`, `switchyard_ledger_split 1`, `switchyard_ledger_diverged 2`, `switchyard_ledger_compared_index 512`,
 		`switchyard_leader_known 1`, `switchyard_epoch{cluster="main"} 5`,
 		`switchyard_epoch_generation{cluster="main"} 2`, `switchyard_withdrawn{cluster="main"} 0`,
 		`switchyard_writable_servers{cluster="main"} 1`, `switchyard_downtimed_servers{cluster="main"} 2`,

@@ -19,9 +19,16 @@ type State struct {
 	// who does.
 	Leader      bool
 	LeaderKnown bool
-	Clusters    []Cluster
-	Proxies     []Receiver
-	Consul      []Receiver
+	// Aside is whether this controller takes no part in deciding, as its ledger is not
+	// the majority's; Diverged counts the controllers whose ledger is not, Compared is
+	// the newest entry of the raft log at which a majority's is known to be the same,
+	// and Split is whether ledgers differ and none is a majority's.
+	Aside, Split bool
+	Diverged     int
+	Compared     uint64
+	Clusters     []Cluster
+	Proxies      []Receiver
+	Consul       []Receiver
 }
 
 // Cluster is the state of one cluster.
@@ -89,6 +96,7 @@ type stateCollector struct {
 	downtimed, readers, lost, paused           *prometheus.Desc
 	findings, warnings, detections, unacked    *prometheus.Desc
 	held, promised                             *prometheus.Desc
+	aside, split, diverged, compared           *prometheus.Desc
 }
 
 func newStateCollector(read func() State) *stateCollector {
@@ -129,6 +137,10 @@ func newStateCollector(read func() State) *stateCollector {
 			"cluster", "code"),
 		held:     desc("lease_held", "Whether the server's sidecar said that it holds a lease.", "cluster", "instance"),
 		promised: desc("lease_promised", "Whether one may count on the server's sidecar to stop it.", "cluster", "instance"),
+		aside:    desc("ledger_aside", "Whether this controller stands aside, as its ledger is not the majority's."),
+		split:    desc("ledger_split", "Whether the controllers' ledgers differ, and none is a majority's."),
+		diverged: desc("ledger_diverged", "How many controllers have a ledger that is not the majority's, as this one sees it."),
+		compared: desc("ledger_compared_index", "The newest raft entry at which a majority is known to have the same ledger."),
 		unacked: desc("unacknowledged_recoveries", "How many recoveries that have ended nobody has acknowledged.",
 			"cluster", "kind"),
 	}
@@ -140,6 +152,7 @@ func (c *stateCollector) Describe(out chan<- *prometheus.Desc) {
 		c.raftState, c.term, c.leader, c.leaderKnown, c.epoch, c.generation, c.withdrawn, c.writable,
 		c.reachable, c.lag, c.proxyCurrent, c.consulOnDate, c.downtimed, c.readers, c.lost, c.paused, c.findings, c.warnings,
 		c.detections, c.unacked, c.behind, c.retries, c.sessions, c.repairs, c.held, c.promised,
+		c.aside, c.split, c.diverged, c.compared,
 	} {
 		out <- d
 	}
@@ -167,6 +180,10 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	gauge(c.term, float64(state.Term))
 	gauge(c.leader, truth(state.Leader))
 	gauge(c.leaderKnown, truth(state.LeaderKnown))
+	gauge(c.aside, truth(state.Aside))
+	gauge(c.split, truth(state.Split))
+	gauge(c.diverged, float64(state.Diverged))
+	gauge(c.compared, float64(state.Compared))
 	for _, cluster := range state.Clusters {
 		gauge(c.epoch, float64(cluster.Epoch.Number), cluster.Name)
 		gauge(c.generation, float64(cluster.Epoch.Generation), cluster.Name)

@@ -47,6 +47,7 @@ func rooms() []room {
 
 		{"controller/safety", 3, nil},
 		{"controller/plan", 3, nil},
+		{"controller/concord", 3, nil},
 		{"controller/scenario", 3, []string{"controller/safety", "controller/plan"}},
 
 		{"controller/adminapi/call", hands, nil},

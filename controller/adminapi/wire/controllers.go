@@ -29,6 +29,19 @@ type Voice struct {
 	LastContactMS float64 `json:"last_contact_ms"`
 	// Members are those that its raft counts.
 	Members []Member `json:"members"`
+	// Aside is why it takes no part in deciding, and what to do; empty while it does.
+	Aside string `json:"aside,omitempty"`
+	// Marks are what its ledger is held against those of the others by.
+	Marks []Mark `json:"marks,omitempty"`
+}
+
+// Mark is the digest of a ledger as it was after one entry of the raft log.
+type Mark struct {
+	Index uint64 `json:"index"`
+	Term  uint64 `json:"term"`
+	// Version is that of the digest: those of two versions say nothing of each other.
+	Version int    `json:"version"`
+	Digest  string `json:"digest"`
 }
 
 // The parts that a controller may have in raft.
@@ -67,8 +80,10 @@ type ControllerAccount struct {
 	LastContactMS *float64 `json:"last_contact_ms,omitempty"`
 	AppliedIndex  uint64   `json:"applied_index,omitempty"`
 	// Lag is how many entries of the raft log it has applied less than the leader.
-	Lag     uint64 `json:"lag"`
-	Problem string `json:"problem,omitempty"`
+	Lag uint64 `json:"lag"`
+	// Diverged is whether its ledger differs from that of the majority.
+	Diverged bool   `json:"diverged,omitempty"`
+	Problem  string `json:"problem,omitempty"`
 }
 
 // TransferRequest is the body of POST /api/v1/transfer-leader.
