@@ -52,7 +52,7 @@ func configs(t testing.TB, n int) []Config {
 	t.Helper()
 	var peers []Peer
 	for i, address := range freePorts(t, n) {
-		peers = append(peers, Peer{ID: fmt.Sprintf("c%d", i+1), RaftAddress: address})
+		peers = append(peers, Peer{ID: fmt.Sprintf("c%d", i+1), RaftAddress: address, API: "http://" + address, DataCenter: "dc1"})
 	}
 	var all []Config
 	for _, peer := range peers {

@@ -1,12 +1,16 @@
 package store
 
 import (
+	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"time"
+
+	"switchyard/store/ledger"
 )
 
 // Peer is one controller of the cluster of controllers.
@@ -14,6 +18,9 @@ type Peer struct {
 	ID string
 	// RaftAddress is the HOST:PORT at which the others reach it.
 	RaftAddress string
+	// API is the URL of its HTTP API, and DataCenter where it is. They are written
+	// into the ledger with the first change of the controllers.
+	API, DataCenter string
 }
 
 // Timeouts are raft's clocks. Zero fields get the value of DefaultTimeouts.
@@ -71,7 +78,18 @@ type Config struct {
 	// others find it; an empty Advertise is this controller's entry of Peers.
 	Bind      string
 	Advertise string
-	Peers     []Peer
+	// Peers are the controllers by the configuration file. Those count until the
+	// ledger has a set of its own; after that they are where to look at first.
+	Peers []Peer
+	// Join has a controller without a state wait until it is added to the others,
+	// and never begin a cluster.
+	Join bool
+	// Settle is how long a controller that was removed still counts: the longest
+	// lease that it may have granted, and the longest fence.
+	Settle time.Duration
+	// Progress asks a controller that is added how much of the ledger it has
+	// applied. Without it nobody is given a vote.
+	Progress func(ctx context.Context, one ledger.Controller) (applied uint64, err error)
 	// Secret is known to all controllers, and to nobody else: both ends of a raft
 	// connection prove it before raft hears a byte. Without TLS, who can change
 	// what is on the wire can still take over a connection that has begun.
@@ -134,13 +152,26 @@ func (c Config) peer(id string) (Peer, bool) {
 	return c.Peers[i], true
 }
 
-// members returns the sorted ids of all controllers.
-func (c Config) members() []string {
-	ids := make([]string, 0, len(c.Peers))
+// founders are the controllers of the configuration file, in order of their ids.
+func (c Config) founders() ledger.Controllers {
+	var all ledger.Controllers
 	for _, p := range c.Peers {
-		ids = append(ids, p.ID)
+		all.Members = append(all.Members, ledger.Controller{
+			ID: p.ID, Raft: p.RaftAddress, API: p.API, DataCenter: p.DataCenter, Voter: true,
+		})
 	}
-	slices.Sort(ids)
+	slices.SortFunc(all.Members, func(a, b ledger.Controller) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// members returns the sorted ids of all controllers of the configuration file.
+func (c Config) members() []string { return idsOf(c.founders()) }
+
+func idsOf(c ledger.Controllers) []string {
+	ids := make([]string, 0, len(c.Members))
+	for _, m := range c.Members {
+		ids = append(ids, m.ID)
+	}
 	return ids
 }
 

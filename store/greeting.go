@@ -8,6 +8,8 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"switchyard/store/ledger"
 )
 
 const (
@@ -19,12 +21,15 @@ const (
 
 // hello is the first line of the one who dials.
 type hello struct {
-	Version int      `json:"switchyard_raft"`
-	Ledger  string   `json:"ledger"`
-	From    string   `json:"from"`
-	Address string   `json:"address"`
-	To      string   `json:"to"`
+	Version int    `json:"switchyard_raft"`
+	Ledger  string `json:"ledger"`
+	From    string `json:"from"`
+	Address string `json:"address"`
+	To      string `json:"to"`
+	// Members are the controllers that it knows, and Set the number of that set; 0
+	// is for those of its configuration file.
 	Members []string `json:"members"`
+	Set     uint64   `json:"set,omitempty"`
 	Nonce   []byte   `json:"nonce"`
 }
 
@@ -47,6 +52,15 @@ type answer struct {
 	Refusal string `json:"refusal"`
 	ID      string `json:"id"`
 	Proof   []byte `json:"proof,omitempty"`
+	// Removed is set where the dialer is no controller any more, by set Set.
+	Removed bool   `json:"removed,omitempty"`
+	Set     uint64 `json:"set,omitempty"`
+}
+
+// expulsion is what a controller was told that was removed.
+type expulsion struct {
+	sentence string
+	set      uint64
 }
 
 // errNothingSaid is what somebody leaves who only looks whether a port is open.
@@ -68,14 +82,10 @@ func (s *stream) greet(conn *greeted, address string) error {
 	if err != nil {
 		return err
 	}
+	known := s.known()
 	line := hello{
-		Version: greetingVersion, Ledger: s.cfg.LedgerID, From: s.cfg.ID, Address: s.cfg.Advertise,
-		Members: s.cfg.members(), Nonce: newNonce(),
-	}
-	for _, peer := range s.cfg.Peers {
-		if peer.RaftAddress == address {
-			line.To = peer.ID
-		}
+		Version: greetingVersion, Ledger: s.cfg.LedgerID, From: s.cfg.ID, Address: s.cfg.Advertise, To: s.at(address),
+		Members: idsOf(known), Set: known.Number, Nonce: newNonce(),
 	}
 	said, err := say(conn.Conn, line)
 	if err != nil {
@@ -104,6 +114,9 @@ func (s *stream) greet(conn *greeted, address string) error {
 	case err != nil:
 		return err
 	case reply.Refusal != "":
+		if reply.Removed && talk.shows(reply.Proof, acceptor) {
+			s.expelled.Store(&expulsion{sentence: reply.ID + " says: " + reply.Refusal, set: reply.Set})
+		}
 		return s.dislike(address, fmt.Errorf("it refuses this controller: %s", reply.Refusal))
 	case !talk.shows(reply.Proof, acceptor) || reply.ID != line.To:
 		return s.dislike(address, fmt.Errorf("it does not prove that it is %q and knows the secret of these controllers; "+
@@ -149,9 +162,13 @@ func (s *stream) welcome(conn *greeted) error {
 			"give all controllers the same secret"})
 	}
 	// Only now is there somebody to discuss it with.
-	refusal := s.objection(line)
+	known := s.known()
+	refusal, removed := s.objection(line, known)
 	if refusal == "" {
-		refusal = s.misnamed(line.From, chain)
+		refusal = s.misnamed(line, chain)
+	}
+	if removed {
+		return s.refuse(conn.Conn, answer{Refusal: refusal, ID: s.cfg.ID, Removed: true, Set: known.Number, Proof: talk.proof(acceptor)})
 	}
 	if refusal != "" {
 		return s.refuse(conn.Conn, answer{Refusal: refusal, ID: s.cfg.ID})
@@ -175,24 +192,48 @@ func (s *stream) refuse(to net.Conn, line any) error {
 	return errors.Join(errors.New(reason), err)
 }
 
-// objection is why line's sender must not talk raft with this controller.
-func (s *stream) objection(line hello) string {
-	members := s.cfg.members()
+// objection is why line's sender must not talk raft with this controller, and
+// whether that is because it was removed.
+func (s *stream) objection(line hello, known ledger.Controllers) (refusal string, removed bool) {
 	switch {
 	case line.Ledger != s.cfg.LedgerID:
-		return fmt.Sprintf("it is of the cluster of controllers %q, this one of %q", line.Ledger, s.cfg.LedgerID)
-	case !slices.Equal(line.Members, members):
-		return fmt.Sprintf("its peers are %q, here they are %q", line.Members, members)
+		return fmt.Sprintf("it is of the cluster of controllers %q, this one of %q", line.Ledger, s.cfg.LedgerID), false
+	case line.Set == 0 && known.Number == 0 && !slices.Equal(line.Members, idsOf(known)):
+		// Both go by their files: before they have agreed on anything else, these
+		// must be the same.
+		return fmt.Sprintf("its peers are %q, here they are %q", line.Members, idsOf(known)), false
 	case line.From == s.cfg.ID:
-		return fmt.Sprintf("it uses the id %q, which is this controller's", line.From)
+		return fmt.Sprintf("it uses the id %q, which is this controller's", line.From), false
 	case line.To != s.cfg.ID:
-		return fmt.Sprintf("it looks for %q here, this controller is %q", line.To, s.cfg.ID)
+		return fmt.Sprintf("it looks for %q here, this controller is %q", line.To, s.cfg.ID), false
+	case line.Set > known.Number:
+		// It knows more of the controllers than this one, which may just have been
+		// added. Whose vote counts is raft's affair, and not decided here.
+		if !slices.Contains(line.Members, line.From) {
+			return fmt.Sprintf("it is none of the controllers %q of set %d that it knows itself", line.Members, line.Set), true
+		}
+		return "", false
 	}
-	if peer, ok := s.cfg.peer(line.From); !ok || peer.RaftAddress != line.Address {
-		return fmt.Sprintf("it says that %q is at %s, by the peers here it is at %s: do two controllers use that id?",
-			line.From, line.Address, peer.RaftAddress)
+	member, ok := known.Find(line.From)
+	if !ok {
+		return outsider(line.From, known), true
 	}
-	return ""
+	if peer, ok := s.cfg.peer(line.From); member.Raft != line.Address && (!ok || peer.RaftAddress != line.Address) {
+		return fmt.Sprintf("it says that %q is at %s, by the peers here it is at %s: do two controllers use that id? "+
+			"One that has moved is told to the others by `switchyard controllers move`", line.From, line.Address, member.Raft), false
+	}
+	return "", false
+}
+
+// outsider says why one is no controller, and what to do.
+func outsider(id string, known ledger.Controllers) string {
+	if former, ok := known.Removed(id); ok {
+		return fmt.Sprintf("controller %q was removed by %s at %s: stop it; to have it back, empty its data directory, "+
+			"start it with join: true, and add it by `switchyard controllers add`",
+			id, former.By, former.At.UTC().Format(time.RFC3339))
+	}
+	return fmt.Sprintf("%q is none of the controllers %q of set %d: add it by `switchyard controllers add`, "+
+		"or stop it", id, idsOf(known), known.Number)
 }
 
 // say sends one line, and returns it.

@@ -14,6 +14,7 @@ import (
 	wal "github.com/hashicorp/raft-wal"
 
 	"switchyard/store/codec"
+	"switchyard/store/ledger"
 )
 
 // openLog opens raft-wal's directory; whatever it makes of a damaged one
@@ -138,6 +139,8 @@ type contents struct {
 	// configuration is the newest one, if the log has any.
 	configuration raft.Configuration
 	configured    bool
+	// changed is set where a command that was not applied yet changes the controllers.
+	changed bool
 }
 
 // walk reads every entry, as raft will: an entry that it cannot use must be
@@ -180,8 +183,12 @@ func (c *contents) examine(entry *raft.Log, applied uint64) error {
 		if entry.Index <= applied {
 			return nil
 		}
-		if _, err := codec.DecodeCommand(entry.Data); err != nil {
+		cmd, err := codec.DecodeCommand(entry.Data)
+		if err != nil {
 			return fmt.Errorf("raft entry %d: %w", entry.Index, err)
+		}
+		if _, ok := cmd.(ledger.BeginControllerChange); ok {
+			c.changed = true
 		}
 	case raft.LogConfiguration:
 		configuration, err := decodeConfiguration(entry.Data)

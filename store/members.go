@@ -28,8 +28,8 @@ func (s *Store) members() []Member {
 	var all []Member
 	for _, server := range s.raft.GetConfiguration().Configuration().Servers {
 		m := Member{Peer: Peer{ID: string(server.ID), RaftAddress: string(server.Address)}, Voter: server.Suffrage == raft.Voter}
-		if peer, ok := s.cfg.peer(m.ID); ok {
-			m.RaftAddress = peer.RaftAddress
+		if known, ok := s.Controllers().Find(m.ID); ok {
+			m.Peer = Peer{ID: known.ID, RaftAddress: known.Raft, API: known.API, DataCenter: known.DataCenter}
 		}
 		all = append(all, m)
 	}

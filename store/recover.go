@@ -94,8 +94,11 @@ func (d *disk) reconcile(ctx context.Context, cfg Config) error {
 		// that ended in between begins again.
 		return d.log.SetUint64([]byte("CurrentTerm"), 0)
 	}
-	if err := sameMembers(cfg, configuration); err != nil {
-		return foreign(cfg.DataDir, err)
+	// Once the controllers were changed by command, the file need not name them.
+	if d.state.Controllers.Number == 0 && !found.changed && !cfg.Join {
+		if err := sameMembers(cfg, configuration); err != nil {
+			return foreign(cfg.DataDir, err)
+		}
 	}
 	if found.last != 0 && found.last < meta.Index {
 		// The process ended between keeping a leader's snapshot and cutting the log.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -112,7 +113,7 @@ func (s *stream) secureAccepted(conn *greeted) (binding []byte, chain []*x509.Ce
 }
 
 // misnamed says that a certificate, which is of the CA, is not the controller's.
-func (s *stream) misnamed(from string, chain []*x509.Certificate) string {
+func (s *stream) misnamed(line hello, chain []*x509.Certificate) string {
 	if s.cfg.TLS == nil {
 		return ""
 	}
@@ -121,11 +122,11 @@ func (s *stream) misnamed(from string, chain []*x509.Certificate) string {
 		return "its certificate cannot be looked at"
 	}
 	name := conf.ServerName
-	if peer, ok := s.cfg.peer(from); ok && name == "" {
-		name = hostOf(peer.RaftAddress)
+	if name == "" {
+		name = hostOf(cmp.Or(s.addressOf(line.From), line.Address))
 	}
 	if err := chain[0].VerifyHostname(name); err != nil {
-		return fmt.Sprintf("its certificate is not one for the name %s, which %q has here: %s", name, from, err)
+		return fmt.Sprintf("its certificate is not one for the name %s, which %q has here: %s", name, line.From, err)
 	}
 	return ""
 }

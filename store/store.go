@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,9 @@ type Store struct {
 	inFlight sync.WaitGroup
 	watching sync.WaitGroup
 	done     chan struct{}
+	// life ends with done.
+	life     context.Context
+	end      context.CancelFunc
 	closing  sync.Once
 	closeErr error
 }
@@ -59,10 +63,13 @@ func Open(cfg Config, logger *slog.Logger) (*Store, error) {
 		cfg: cfg, logger: logger, stop: newStopper(), done: make(chan struct{}),
 		changed: newBroadcast[struct{}](), leading: newLeading(),
 	}
+	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.open(context.Background()); err != nil {
+		s.end()
 		return nil, errors.Join(err, s.release())
 	}
 	s.watching.Go(s.watchLeadership)
+	s.watching.Go(s.tendControllers)
 	return s, nil
 }
 
@@ -90,6 +97,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	state := s.disk.state
 	s.machine.current.Store(&state)
 	s.machine.whole.Store(&snapshot{state: state, at: s.disk.applied})
+	s.stream.known = s.Controllers
 	return s.join(logger)
 }
 
@@ -98,7 +106,7 @@ func (s *Store) join(logger *raftLogger) error {
 	conf := s.raftConfig(logger)
 	log := &guardedLog{WAL: s.disk.log, fail: s.stop.fail}
 	s.transport = s.stream.transport(logger)
-	if s.disk.fresh {
+	if s.disk.fresh && !s.cfg.Join {
 		// Every controller writes the same first entry, so that it does not
 		// matter which of them starts first.
 		var servers []raft.Server
@@ -120,6 +128,7 @@ func (s *Store) join(logger *raftLogger) error {
 	}
 	s.raft = running
 	way.raft.Store(running)
+	s.stream.counted.Store(running)
 	log.armed.Store(true)
 	return nil
 }
@@ -134,6 +143,8 @@ func (s *Store) raftConfig(logger *raftLogger) *raft.Config {
 	conf.SnapshotInterval = s.cfg.Compaction.Every
 	conf.SnapshotThreshold = s.cfg.Compaction.Entries
 	conf.TrailingLogs = s.cfg.Compaction.Keep
+	// Who is removed hands over first, and stays to say that it was.
+	conf.ShutdownOnRemove = false
 	// Commands that are proposed while the disk is busy share its next write.
 	conf.BatchApplyCh = true
 	// The state is SQLite's; openDisk has brought it up to the snapshot.
@@ -178,6 +189,7 @@ func (s *Store) Close() error {
 			s.drain()
 		}
 		close(s.done)
+		s.end()
 		s.watching.Wait()
 		s.closeErr = s.release()
 		s.drain()
@@ -189,11 +201,18 @@ func (s *Store) Close() error {
 // after its heartbeat timeout. Raft does not say which of those that are level
 // still live, so that the others are asked after it.
 func (s *Store) handOver() {
-	if len(s.cfg.Peers) == 1 || !s.elected() {
+	if !s.elected() || !slices.ContainsFunc(s.members(), func(m Member) bool { return m.Voter && m.ID != s.cfg.ID }) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), transferLimit)
 	defer cancel()
+	if err := s.giveAway(ctx); err != nil {
+		s.logger.Warn("leadership was not handed over; the others will elect a leader by themselves", "error", err)
+	}
+}
+
+// giveAway hands leadership to the voter that is furthest, or to any that takes it.
+func (s *Store) giveAway(ctx context.Context) error {
 	err := s.await(ctx, func() error { return s.raft.LeadershipTransfer().Error() })
 	for _, m := range s.members() {
 		if err == nil || ctx.Err() != nil || !s.elected() {
@@ -203,9 +222,7 @@ func (s *Store) handOver() {
 			err = s.give(ctx, m)
 		}
 	}
-	if err != nil {
-		s.logger.Warn("leadership was not handed over; the others will elect a leader by themselves", "error", err)
-	}
+	return err
 }
 
 func (s *Store) drain() {

@@ -9,9 +9,12 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"switchyard/store/ledger"
 )
 
 // stream is the TCP, or TLS, under raft's transport. Both ends greet each other
@@ -22,6 +25,11 @@ type stream struct {
 	net.Listener
 	cfg    Config
 	logger *slog.Logger
+	// known returns the controllers, and counted, once raft runs, those that it has.
+	known   func() ledger.Controllers
+	counted atomic.Pointer[raft.Raft]
+	// expelled is set once another controller has said that this one was removed.
+	expelled atomic.Pointer[expulsion]
 
 	done chan struct{}
 	mu   sync.Mutex
@@ -49,7 +57,7 @@ func listen(ctx context.Context, cfg Config, logger *slog.Logger) (*stream, erro
 			cfg.Bind, err)
 	}
 	return &stream{
-		Listener: listener, cfg: cfg, logger: logger, done: make(chan struct{}), conns: map[net.Conn]struct{}{},
+		Listener: listener, cfg: cfg, logger: logger, known: cfg.founders, done: make(chan struct{}), conns: map[net.Conn]struct{}{},
 		greetings: map[string]int{}, complaints: map[complaint]time.Time{},
 	}, nil
 }
@@ -57,7 +65,7 @@ func listen(ctx context.Context, cfg Config, logger *slog.Logger) (*stream, erro
 // transport puts raft's protocol on the stream.
 func (s *stream) transport(logger *raftLogger) *raft.NetworkTransport {
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		ServerAddressProvider: addresses{s.cfg},
+		ServerAddressProvider: s,
 		Stream:                s,
 		MaxPool:               3,
 		Timeout:               s.cfg.Timeouts.Network,
@@ -65,17 +73,59 @@ func (s *stream) transport(logger *raftLogger) *raft.NetworkTransport {
 	})
 }
 
-// addresses finds controllers by the configuration, not by what raft's log
-// says, so that a controller may move.
-type addresses struct{ cfg Config }
-
-// ServerAddr implements raft.ServerAddressProvider.
-func (a addresses) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
-	peer, ok := a.cfg.peer(string(id))
-	if !ok {
-		return "", fmt.Errorf("peers has no %q", id)
+// ServerAddr implements raft.ServerAddressProvider: by the ledger, or else the
+// configuration file, and not by what raft's log says, so that a controller may
+// move.
+func (s *stream) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	if address := s.addressOf(string(id)); address != "" {
+		return raft.ServerAddress(address), nil
 	}
-	return raft.ServerAddress(peer.RaftAddress), nil
+	return "", fmt.Errorf("there is no controller %q", id)
+}
+
+// addressOf is where a controller is looked for; empty for a stranger.
+func (s *stream) addressOf(id string) string {
+	if m, ok := s.known().Find(id); ok {
+		return m.Raft
+	}
+	if peer, ok := s.cfg.peer(id); ok {
+		return peer.RaftAddress
+	}
+	for _, server := range s.servers() {
+		if string(server.ID) == id {
+			return string(server.Address)
+		}
+	}
+	return ""
+}
+
+// at is who is looked for at an address; empty for nobody.
+func (s *stream) at(address string) string {
+	for _, m := range s.known().Members {
+		if m.Raft == address {
+			return m.ID
+		}
+	}
+	for _, server := range s.servers() {
+		if string(server.Address) == address {
+			return string(server.ID)
+		}
+	}
+	for _, peer := range s.cfg.Peers {
+		if peer.RaftAddress == address {
+			return peer.ID
+		}
+	}
+	return ""
+}
+
+// servers are those of raft's newest configuration.
+func (s *stream) servers() []raft.Server {
+	running := s.counted.Load()
+	if running == nil {
+		return nil
+	}
+	return running.GetConfiguration().Configuration().Servers
 }
 
 // Addr implements net.Listener: where the others find this controller.

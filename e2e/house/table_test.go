@@ -41,6 +41,7 @@ func rooms() []room {
 		{"controller/candidate", 2, nil},
 		{"controller/adminapi/wire", 2, nil},
 		{"store/codec", 2, nil},
+		{"store/membership", 2, nil},
 		{"router/haproxy", 2, nil},
 		{"router/proxysql", 2, nil},
 		{"sidecar/lease", 2, nil},
