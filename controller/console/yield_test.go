@@ -55,6 +55,14 @@ func (h *hall) mark(name string, length time.Duration) {
 	synctest.Wait()
 }
 
+// pass lets time go by. What the test did before is told first.
+func (h *hall) pass(d time.Duration) {
+	synctest.Wait()
+	h.changed <- struct{}{}
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func (h *hall) unmark(name string) {
 	synctest.Wait()
 	h.must(ledger.MarkDatacenterUp{Datacenter: name, By: "kim", At: time.Now()})
@@ -91,7 +99,7 @@ func yields(t *testing.T, story func(h *hall)) {
 func TestALeaderLeavesADatacenterThatIsDown(t *testing.T) {
 	yields(t, func(h *hall) {
 		h.mark("dc2", time.Hour)
-		time.Sleep(time.Minute)
+		h.pass(time.Minute)
 		if len(h.council.handed) != 0 {
 			t.Fatalf("c1 is not there, and hands over to %q", h.council.handed)
 		}
@@ -119,19 +127,17 @@ func TestALeaderThatIsElectedAgainLeavesAgain(t *testing.T) {
 		if len(h.council.handed) != 1 {
 			t.Fatalf("handed to %q", h.council.handed)
 		}
-		time.Sleep(4 * time.Second)
-		synctest.Wait()
+		h.pass(4 * time.Second)
 		if n := len(h.council.handed); n != 3 {
 			t.Errorf("in four seconds it handed over %d times, want at 0 s, 1 s and 3 s", n)
 		}
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		h.pass(time.Hour)
 		if n := len(h.council.handed); n < 60 || n > 70 {
 			t.Errorf("in an hour it handed over %d times, want once a minute", n)
 		}
 		h.unmark("dc1")
 		n := len(h.council.handed)
-		time.Sleep(time.Hour)
+		h.pass(time.Hour)
 		h.mark("dc1", time.Hour)
 		if len(h.council.handed) != n+1 {
 			t.Errorf("after the mark was taken back it handed over %d times", len(h.council.handed)-n)
@@ -144,8 +150,7 @@ func TestALeaderStaysWhereNobodyElsewhereCanLead(t *testing.T) {
 		h.council.silent["c3"] = errors.New("connection refused")
 		h.mark("dc2", time.Hour)
 		h.mark("dc1", time.Hour)
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
+		h.pass(10 * time.Second)
 		if len(h.council.handed) != 0 {
 			t.Fatalf("handed to %q", h.council.handed)
 		}
@@ -155,8 +160,7 @@ func TestALeaderStaysWhereNobodyElsewhereCanLead(t *testing.T) {
 			t.Errorf("%s", h.lines())
 		}
 		delete(h.council.silent, "c3")
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		h.pass(time.Minute)
 		if !slices.Contains(h.council.handed, "c3") {
 			t.Errorf("handed to %q", h.council.handed)
 		}
@@ -173,21 +177,18 @@ func TestALeaderMayEndItsRecoveryFirst(t *testing.T) {
 			Leader: "c1", At: time.Now(), Target: topology.Key{},
 		})
 		h.mark("dc1", time.Hour)
-		time.Sleep(8 * time.Second)
-		synctest.Wait()
+		h.pass(8 * time.Second)
 		if len(h.council.handed) != 0 {
 			t.Fatalf("handed to %q in the midst of a recovery", h.council.handed)
 		}
-		time.Sleep(4 * time.Second)
-		synctest.Wait()
+		h.pass(4 * time.Second)
 		if !slices.Contains(h.council.handed, "c3") {
 			t.Errorf("a recovery that does not end keeps the leader where it is")
 		}
 		h.leads = false
 		n := len(h.council.handed)
 		h.leading <- false
-		time.Sleep(time.Hour / 2)
-		synctest.Wait()
+		h.pass(time.Hour / 2)
 		if len(h.council.handed) != n {
 			t.Errorf("who does not lead hands over to %q", h.council.handed[n:])
 		}
