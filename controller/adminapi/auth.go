@@ -41,7 +41,8 @@ type Auth struct {
 	Mode  AuthMode
 	Users []User
 	// Proxies are where Header is believed, and Role is for those in it who are
-	// none of Users; without one they are refused.
+	// none of Users; without one they are refused. In the other modes, X-Forwarded-For
+	// of these proxies says who fails to log in.
 	Proxies []netip.Prefix
 	Header  string
 	Role    wire.UserRole
@@ -114,6 +115,9 @@ func (s *Server) admit(r *request, match route) error {
 		return nil
 	}
 	who, err := s.identify(r)
+	if err != nil && err.Code == wire.TooManyLogins {
+		return err
+	}
 	if err != nil {
 		s.challenge(r)
 		s.log.Warn("a call was refused: "+err.Message, slog.String("path", clip(r.path)), slog.String("from", r.RemoteAddr().String()))
@@ -179,9 +183,9 @@ func (s *Server) identify(r *request) (caller, *wire.Error) {
 	}
 	switch s.config.Auth.Mode {
 	case AuthBasic:
-		return s.basic(r)
+		return s.login(r, s.basic)
 	case AuthToken:
-		return s.token(r)
+		return s.login(r, s.token)
 	default:
 		return s.proxied(r)
 	}
@@ -247,7 +251,7 @@ func (s *Server) proxied(r *request) (caller, *wire.Error) {
 	auth := s.config.Auth
 	address, _ := netip.AddrFromSlice(r.RemoteIP())
 	address = address.Unmap()
-	if !slices.ContainsFunc(auth.Proxies, func(p netip.Prefix) bool { return p.Contains(address) }) {
+	if !auth.believes(address) {
 		return caller{}, wire.NewError(wire.Unauthorized, fmt.Sprintf("this call comes from %s, which is no proxy that is believed", address),
 			"call through the proxy, or name the address in http.proxy.from of the controllers' configuration")
 	}

@@ -260,7 +260,7 @@ func failures(r route, d description) []wire.Code {
 	codes := []wire.Code{wire.BadRequest, wire.RequestTimeout, wire.TooLarge, wire.Internal, wire.Unavailable, wire.Timeout}
 	codes = append(codes, wire.Unauthorized)
 	if !r.internal {
-		codes = append(codes, wire.Forbidden)
+		codes = append(codes, wire.Forbidden, wire.TooManyLogins)
 	}
 	if r.limited {
 		codes = append(codes, wire.Busy)

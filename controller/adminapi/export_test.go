@@ -1,5 +1,10 @@
 package adminapi
 
+import (
+	"net/netip"
+	"time"
+)
+
 // Documented returns what the table and the descriptions of the OpenAPI document
 // each have, by method and path; the calls of sidecars are described elsewhere.
 func (s *Server) Documented() (table, described map[string]bool) {
@@ -14,3 +19,18 @@ func (s *Server) Documented() (table, described map[string]bool) {
 	}
 	return table, described
 }
+
+// Logins is the limit on failed logins, for tests.
+type Logins struct{ inner *logins }
+
+// NewLogins makes one.
+func NewLogins(most int, every time.Duration) Logins { return Logins{newLogins(most, every)} }
+
+// Try reports whether an attempt is allowed now.
+func (l Logins) Try(from netip.Addr) bool {
+	_, ok := l.inner.take(from, time.Now())
+	return ok
+}
+
+// Remembered is how many addresses are remembered.
+func (l Logins) Remembered() int { return len(l.inner.seen) }

@@ -130,6 +130,10 @@ type Limits struct {
 	// Calls of operators are worked on at once. Internal calls, health and
 	// leader checks do not count.
 	Calls int
+	// Logins is how many failed logins of one address are taken at once; after them,
+	// one in LoginEvery.
+	Logins     int
+	LoginEvery time.Duration
 	// Read is for one whole request, Write for one answer, Idle between two.
 	Read, Write, Idle time.Duration
 	// Answer is the deadline of the work for a call, Switchover that of a
@@ -145,6 +149,8 @@ func (l Limits) withDefaults() Limits {
 	l.Connections = orDefault(l.Connections, 1024)
 	l.ConnectionsPerIP = orDefault(l.ConnectionsPerIP, 256)
 	l.Calls = orDefault(l.Calls, 32)
+	l.Logins = orDefault(l.Logins, 10)
+	l.LoginEvery = orDefault(l.LoginEvery, time.Second)
 	l.Read = orDefault(l.Read, 5*time.Second)
 	l.Write = orDefault(l.Write, 10*time.Second)
 	l.Idle = orDefault(l.Idle, 30*time.Second)
@@ -174,6 +180,7 @@ type Server struct {
 	backups  chan struct{}
 	active   atomic.Int64
 	heard    nonces
+	logins   *logins
 	listener net.Listener
 	// document is what PathOpenAPI answers.
 	document    []byte
@@ -185,6 +192,7 @@ func New(config Config, service Service, log *slog.Logger) *Server {
 	s := &Server{config: config, limits: config.Limits.withDefaults(), service: service, log: log}
 	s.calls = make(chan struct{}, s.limits.Calls)
 	s.backups = make(chan struct{}, 1)
+	s.logins = newLogins(s.limits.Logins, s.limits.LoginEvery)
 	if config.Metrics != nil {
 		s.metrics = fasthttpadaptor.NewFastHTTPHandler(config.Metrics)
 	}

@@ -52,6 +52,8 @@ controllers:
 #     - {name: monitoring, role: viewer, token: "${SWITCHYARD_MONITORING_TOKEN}"}
 #     - {name: kim, role: admin, token_file: kim.token}
 #   proxy: {from: [10.0.0.7], header: X-Forwarded-User, role: viewer}
+#   # With basic or token, from alone may be given: of these proxies, X-Forwarded-For
+#   # says whose login failed. After ten of one address, one a second is looked at.
 #   open: [health, leader-check, metrics]
 #   allow_plain: false
 

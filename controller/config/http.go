@@ -333,10 +333,7 @@ func (d *Document) checkUser(at string, u *User, auth Auth) error {
 
 func (d *Document) checkUserProxy(h *HTTP) error {
 	if h.Auth != AuthProxy {
-		if d.Has("http.proxy") {
-			return d.Errorf("http.proxy", "is not used, since http.auth is %s; make it proxy, or remove it", h.Auth)
-		}
-		return nil
+		return d.checkForwarders(h)
 	}
 	if len(h.Proxy.From) == 0 {
 		return d.Errorf("http.proxy.from", "names nobody, and anybody could write the header; name the addresses of the proxies")
@@ -351,6 +348,21 @@ func (d *Document) checkUserProxy(h *HTTP) error {
 		strings.HasPrefix(header, "x-switchyard-") || slices.Contains(own, header) {
 		return d.Errorf("http.proxy.header", "is %q; want the name of a header of the proxy's own, such as X-Forwarded-User",
 			clip(h.Proxy.Header))
+	}
+	return nil
+}
+
+// checkForwarders is checkUserProxy where users log in themselves: proxies may be
+// named, by which X-Forwarded-For is believed of who fails to.
+func (d *Document) checkForwarders(h *HTTP) error {
+	unused := []string{"http.proxy.header", "http.proxy.role"}
+	if h.Auth == AuthNone {
+		unused = []string{"http.proxy"}
+	}
+	for _, key := range unused {
+		if d.Has(key) {
+			return d.Errorf(key, "is not used, since http.auth is %s; make it proxy, or remove it", h.Auth)
+		}
 	}
 	return nil
 }

@@ -10,7 +10,9 @@ const (
 	BadRequest   Code = "bad_request"
 	Unauthorized Code = "unauthorized"
 	// Forbidden: the caller is known, and its role may not do this.
-	Forbidden        Code = "forbidden"
+	Forbidden Code = "forbidden"
+	// TooManyLogins: so many from there have failed that this one was not looked at.
+	TooManyLogins    Code = "too_many_logins"
 	NotFound         Code = "not_found"
 	MethodNotAllowed Code = "method_not_allowed"
 	RequestTimeout   Code = "request_timeout"
@@ -40,7 +42,7 @@ const (
 // Codes returns all of them.
 func Codes() []Code {
 	return []Code{
-		BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, RequestTimeout, Conflict, Refused, TooLarge, Internal,
+		BadRequest, Unauthorized, TooManyLogins, Forbidden, NotFound, MethodNotAllowed, RequestTimeout, Conflict, Refused, TooLarge, Internal,
 		NotLeader, NoLeader, LeaderUnreachable, Busy, Unavailable, Failed, Timeout,
 	}
 }
@@ -52,6 +54,8 @@ func (c Code) Status() int {
 		return http.StatusBadRequest
 	case Unauthorized:
 		return http.StatusUnauthorized
+	case TooManyLogins:
+		return http.StatusTooManyRequests
 	case Forbidden:
 		return http.StatusForbidden
 	case NotFound:

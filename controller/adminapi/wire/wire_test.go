@@ -47,7 +47,7 @@ func TestCheckName(t *testing.T) {
 
 func TestEveryCodeHasAnErrorStatus(t *testing.T) {
 	want := map[wire.Code]int{
-		wire.BadRequest: 400, wire.Unauthorized: 401, wire.Forbidden: 403, wire.NotFound: 404, wire.MethodNotAllowed: 405,
+		wire.BadRequest: 400, wire.Unauthorized: 401, wire.TooManyLogins: 429, wire.Forbidden: 403, wire.NotFound: 404, wire.MethodNotAllowed: 405,
 		wire.RequestTimeout: 408, wire.Conflict: 409, wire.Refused: 409, wire.TooLarge: 413, wire.Internal: 500,
 		wire.NotLeader: 503, wire.NoLeader: 503, wire.LeaderUnreachable: 503, wire.Busy: 503,
 		wire.Unavailable: 503, wire.Timeout: 503, wire.Failed: 502, "unheard of": 500,
