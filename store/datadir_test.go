@@ -325,15 +325,11 @@ func TestTruncatedFiles(t *testing.T) {
 	}
 }
 
-// TestOverwrittenFiles puts a block of rubbish into raft's files at several
-// places. (SQLite's content has no checksums to find it by.)
+// TestOverwrittenFiles puts a block of rubbish into every file at several places.
 func TestOverwrittenFiles(t *testing.T) {
 	cfg, _, stopped, want := populate(t)
 	recovered, refused := 0, 0
 	for name, size := range files(t, stopped) {
-		if !strings.HasPrefix(name, raftName) && !strings.HasPrefix(name, snapshotsName) {
-			continue
-		}
 		for part := range int64(6) {
 			for _, rubbish := range []byte{0x00, 0xFF} {
 				label := fmt.Sprintf("%s overwritten with %x at %d/6", name, rubbish, part)

@@ -122,7 +122,7 @@ func TestADivergedControllerStandsAside(t *testing.T) {
 	id := bad.file.ID
 
 	bad.stop()
-	tamper(t, bad.file, `UPDATE pauses SET record = json_replace(record, '$.reason', 'a trick')`)
+	tamper(t, bad.file, `UPDATE pauses SET record = json_replace(record, '$.reason', 'a trick'), sum = NULL`)
 	bad.start()
 	eventually(t, "its door says that it is not well, and what to do", func() bool {
 		var health wire.NodeHealth

@@ -56,7 +56,7 @@ func (d *DB) within(ctx context.Context, doing string, work func(*sql.Tx) error)
 }
 
 func (d *DB) moveTo(ctx context.Context, tx *sql.Tx, at Position) error {
-	_, err := tx.StmtContext(ctx, d.move).ExecContext(ctx, int64(at.Index), int64(at.Term))
+	_, err := tx.StmtContext(ctx, d.move).ExecContext(ctx, int64(at.Index), int64(at.Term), sumOfMeta(d.cfg, at))
 	return err
 }
 
@@ -79,7 +79,7 @@ func (d *DB) store(ctx context.Context, tx *sql.Tx, changes []ledger.Change) err
 		if err != nil {
 			return fmt.Errorf("%s %q: %w", change.Family, change.Key, err)
 		}
-		if _, err := tx.StmtContext(ctx, put).ExecContext(ctx, change.Key, string(record)); err != nil {
+		if _, err := tx.StmtContext(ctx, put).ExecContext(ctx, change.Key, string(record), sumOf(change.Family, change.Key, string(record))); err != nil {
 			return err
 		}
 	}
@@ -138,9 +138,14 @@ func whole(s ledger.State) []ledger.Change {
 // Load returns the state in the file and its position.
 func (d *DB) Load(ctx context.Context) (ledger.State, Position, error) {
 	var index, term int64
-	row := d.db.QueryRowContext(ctx, "SELECT applied_index, applied_term FROM meta WHERE only_row = 1")
-	if err := row.Scan(&index, &term); err != nil {
+	var sum sql.NullInt64
+	row := d.db.QueryRowContext(ctx, "SELECT applied_index, applied_term, sum FROM meta WHERE only_row = 1")
+	if err := row.Scan(&index, &term, &sum); err != nil {
 		return ledger.State{}, Position{}, d.explain("load", err)
+	}
+	at := Position{Index: uint64(index), Term: uint64(term)}
+	if !fits(sum, sumOfMeta(d.cfg, at)) {
+		return ledger.State{}, Position{}, fmt.Errorf("load %s: %w: the checksum of meta does not fit", d.path, ErrDamaged)
 	}
 	s := ledger.State{
 		Clusters: map[string]ledger.Cluster{}, Servers: map[topology.Key]ledger.Server{},
@@ -172,7 +177,7 @@ func (d *DB) Load(ctx context.Context) (ledger.State, Position, error) {
 	if err != nil {
 		return ledger.State{}, Position{}, err
 	}
-	return s, Position{Index: uint64(index), Term: uint64(term)}, nil
+	return s, at, nil
 }
 
 // loadOperations reads what operators asked for, and the audit. A family without
@@ -214,7 +219,7 @@ func with[K comparable, V any](m map[K]V, key K, value V) map[K]V {
 // load reads a family; add takes a record and returns the key that it should
 // have been stored under.
 func load[V any](ctx context.Context, d *DB, family string, add func(V) string) (err error) {
-	rows, err := d.db.QueryContext(ctx, "SELECT key, record FROM "+family)
+	rows, err := d.db.QueryContext(ctx, "SELECT key, record, sum FROM "+family)
 	if err != nil {
 		return d.explain("load", err)
 	}
@@ -222,8 +227,12 @@ func load[V any](ctx context.Context, d *DB, family string, add func(V) string) 
 	for rows.Next() {
 		var key string
 		var record []byte
-		if err := rows.Scan(&key, &record); err != nil {
+		var sum sql.NullInt64
+		if err := rows.Scan(&key, &record, &sum); err != nil {
 			return d.explain("load", err)
+		}
+		if !fits(sum, sumOf(family, key, string(record))) {
+			return fmt.Errorf("load %s: %w: the checksum of %s %q does not fit", d.path, ErrDamaged, family, key)
 		}
 		var value V
 		decoder := json.NewDecoder(bytes.NewReader(record))

@@ -42,6 +42,7 @@ type Position struct {
 // DB is the open file. It is used by one goroutine at a time.
 type DB struct {
 	path  string
+	cfg   Config
 	db    *sql.DB
 	move  *sql.Stmt
 	put   map[string]*sql.Stmt
@@ -78,7 +79,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	pool.SetMaxOpenConns(1)
-	d := &DB{path: path, db: pool}
+	d := &DB{path: path, cfg: cfg, db: pool}
 	if err := d.prepare(ctx, cfg); err != nil {
 		return nil, errors.Join(err, pool.Close())
 	}
@@ -170,14 +171,14 @@ func (d *DB) prepareStatements(ctx context.Context) error {
 	for _, family := range families() {
 		err := errors.Join(
 			prepare(d.put, family, "INSERT INTO "+family+
-				" (key, record) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET record = excluded.record"),
+				" (key, record, sum) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET record = excluded.record, sum = excluded.sum"),
 			prepare(d.drop, family, "DELETE FROM "+family+" WHERE key = ?"),
 			prepare(d.clear, family, "DELETE FROM "+family))
 		if err != nil {
 			return err
 		}
 	}
-	move, err := d.db.PrepareContext(ctx, "UPDATE meta SET applied_index = ?, applied_term = ? WHERE only_row = 1")
+	move, err := d.db.PrepareContext(ctx, "UPDATE meta SET applied_index = ?, applied_term = ?, sum = ? WHERE only_row = 1")
 	if err != nil {
 		return d.explain("prepare", err)
 	}

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -150,18 +151,28 @@ func TestTheAuditGoesOnCounting(t *testing.T) {
 // A file that the release before wrote has no tables for what came later.
 func TestFileOfTheReleaseBefore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	d := open(t, path)
+	first, err := migrations.ReadFile("migrations/001_records.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := sql.Open("sqlite3", path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, statement := range []string{
-		"DROP TABLE downtimes", "DROP TABLE rules", "DROP TABLE pauses", "DROP TABLE audit", "DROP TABLE datacenters", "PRAGMA user_version = 1",
-		`INSERT INTO header VALUES ('', '{"id":"prod","generation":7}')`,
+		string(first), "PRAGMA user_version = 1", `INSERT INTO header VALUES ('', '{"id":"prod","generation":7}')`,
+		"INSERT INTO meta VALUES (1, 'prod', 'c1', 9, 2)",
 	} {
-		if _, err := d.db.Exec(statement); err != nil {
+		if _, err := raw.Exec(statement); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := raw.Close(); err != nil {
+		t.Fatal(err)
+	}
 	again := open(t, path)
-	got, _, err := again.Load(context.Background())
-	if err != nil || got.Generation != 7 || got.Audit != nil || got.Downtimes != nil {
+	got, at, err := again.Load(context.Background())
+	if err != nil || at.Index != 9 || got.Generation != 7 || got.Audit != nil || got.Downtimes != nil {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	_, changes, err := ledger.Apply(got, ledger.PauseRecoveries{By: "kim", Reason: "x", At: noon})
@@ -278,11 +289,14 @@ func TestDamage(t *testing.T) {
 
 func TestDamagedRecordsAreNamed(t *testing.T) {
 	for _, tc := range []struct{ statement, want string }{
-		{"UPDATE clusters SET record = '{'", `clusters "shop"`},
-		{"UPDATE clusters SET record = '{\"moon\":1}'", `unknown field "moon"`},
-		{"UPDATE clusters SET key = 'blog'", `clusters "blog" holds the record of "shop"`},
-		{"UPDATE downtimes SET key = 'db-z:1'", `downtimes "db-z:1" holds the record of`},
-		{"UPDATE audit SET key = '99' WHERE key = '1'", `audit "99" holds the record of "1"`},
+		{"UPDATE clusters SET record = '{', sum = NULL", `clusters "shop"`},
+		{"UPDATE clusters SET record = '{\"moon\":1}', sum = NULL", `unknown field "moon"`},
+		{"UPDATE clusters SET key = 'blog', sum = NULL", `clusters "blog" holds the record of "shop"`},
+		{"UPDATE downtimes SET key = 'db-z:1', sum = NULL", `downtimes "db-z:1" holds the record of`},
+		{"UPDATE audit SET key = '99', sum = NULL WHERE key = '1'", `audit "99" holds the record of "1"`},
+		{"UPDATE clusters SET record = json_replace(record, '$.revision', 9)", `the checksum of clusters "shop" does not fit`},
+		{"UPDATE pauses SET key = 'blog' WHERE key = 'shop'", `the checksum of pauses "blog" does not fit`},
+		{"UPDATE meta SET applied_index = applied_index - 1", "the checksum of meta does not fit"},
 		{"DROP TABLE servers", "no such table: servers"},
 		{"DELETE FROM meta", "no rows"},
 	} {
