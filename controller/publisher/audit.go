@@ -56,6 +56,8 @@ func (p *Publisher) audit(ctx context.Context, t *target) {
 		group.Go(func() error {
 			if keeps {
 				p.keep(ctx, t, table)
+			} else {
+				p.watch(ctx, t, table)
 			}
 			// The leader records what its pushes have brought, also where another
 			// controller does the audits.
@@ -92,6 +94,16 @@ func (p *Publisher) keep(ctx context.Context, t *target, table routes.Table) {
 		return
 	}
 	p.tell(t, before, record, result)
+}
+
+// watch has the leader see what a directory holds that another controller keeps:
+// its own push may have failed, or have been made by the leader before.
+func (p *Publisher) watch(ctx context.Context, t *target, table routes.Table) {
+	seen := p.look(ctx, t, table.Cluster)
+	if seen.Err == nil && seen.Holding.Epoch.Compare(table.Epoch) > 0 && p.epoch(table.Cluster).Compare(table.Epoch) > 0 {
+		return // the ledger has gone on meanwhile
+	}
+	t.watched(table, seen)
 }
 
 // adopt takes over the addresses that the directory holds for the same master:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -142,6 +143,31 @@ func (e *entry) fail(err error) {
 		return
 	}
 	e.status.Reachable = false
+}
+
+// watched notes what a directory was seen to hold that another controller keeps.
+func (t *target) watched(table routes.Table, seen Sight) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entry(table.Cluster)
+	held := seen.Holding
+	switch order := held.Epoch.Compare(table.Epoch); {
+	case e.confirmed.Epoch.Compare(table.Epoch) > 0:
+		// A push has brought a higher epoch meanwhile.
+	case seen.Err != nil:
+		e.status.LastError, e.status.Reachable = seen.Err.Error(), false
+	case order == 0 && held.Master == *table.Writer && len(held.Faults) == 0:
+		e.confirmed = held.Record
+		e.status.Reachable, e.status.Held, e.status.LastError = true, false, ""
+		e.status.Epoch, e.status.ConfirmedAt = held.Epoch, t.now()
+	default:
+		e.status.Reachable, e.status.Held, e.status.Epoch = true, order > 0, held.Epoch
+		e.status.LastError = fmt.Sprintf("it holds %s, and %s of epoch %s is right: the controllers of %s are to write that",
+			held, table.Writer, table.Epoch, seen.Datacenter)
+		if order > 0 {
+			e.status.LastError = fmt.Sprintf("it holds %s, which is above the ledger's epoch %s; nothing is written", held, table.Epoch)
+		}
+	}
 }
 
 // alarm has the audit told of a higher epoch.

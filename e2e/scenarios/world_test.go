@@ -73,7 +73,12 @@ func watch(t *testing.T, s *site.Site) {
 // startSite starts a site that ends with the test; what its controllers logged is shown if the test fails.
 func startSite(t *testing.T, o site.Options, tags ...string) (context.Context, *site.Site) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	return startSiteFor(t, 3*time.Minute, o, tags...)
+}
+
+func startSiteFor(t *testing.T, within time.Duration, o site.Options, tags ...string) (context.Context, *site.Site) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	t.Cleanup(cancel)
 	st, err := stack.New(ctx, stack.Options{})
 	if err != nil {

@@ -16,13 +16,14 @@ import (
 func (s *Site) config(self *Controller) string {
 	var b strings.Builder
 	control, repl := stack.ControllerAccount(), stack.ReplicationAccount()
-	fmt.Fprintf(&b, "name: site\nid: %s\ndatacenter: dc1\ndata_dir: data\nsecret: loopback-only\ncontrollers:\n", self.ID)
+	fmt.Fprintf(&b, "name: site\nid: %s\ndatacenter: %s\ndata_dir: data\nsecret: loopback-only\ncontrollers:\n", self.ID, s.Datacenter(self.ID))
 	for _, c := range s.Controllers {
 		u, err := url.Parse(c.URL)
 		if err != nil {
 			panic(err) // the URL was made here
 		}
-		fmt.Fprintf(&b, "  - {id: %s, raft: \"%s:7401\", http: \"%s\"}\n", c.ID, u.Hostname(), c.URL)
+		fmt.Fprintf(&b, "  - {id: %s, raft: \"%s:7401\", http: \"%s\", datacenter: %s}\n", c.ID, u.Hostname(), c.URL,
+			s.Datacenter(c.ID))
 	}
 	settings, rules := s.options.Extra, s.options.Rules
 	if s.options.Configure != nil {
@@ -30,6 +31,7 @@ func (s *Site) config(self *Controller) string {
 		settings, rules = settings+"\n"+more, rules+"\n"+own
 	}
 	b.WriteString(strings.TrimSpace(settings) + "\n")
+	b.WriteString(s.placesConfig())
 	b.WriteString(s.sidecarConfig())
 	// MySQL 5.6 offers a TLS that today's clients refuse.
 	fmt.Fprintf(&b, "mysql:\n  user: %s\n  password: %s\n  tls: {mode: disabled}\n  replication: {user: %s, password: %s}\n",
@@ -45,7 +47,10 @@ func (s *Site) config(self *Controller) string {
 	fmt.Fprintf(&b, "clusters:\n  - name: %s\n    seeds: [%s]\n", ClusterName, seeds)
 	indent(&b, "    ", rules)
 	fmt.Fprintf(&b, "recovery: %s\n", s.options.Recovery)
-	fmt.Fprintf(&b, "consul:\n  - {datacenter: dc1, address: \"%s\"}\n", s.Consul.Address())
+	b.WriteString("consul:\n")
+	for _, c := range s.Consuls {
+		fmt.Fprintf(&b, "  - {datacenter: %s, address: %q}\n", c.Datacenter(), c.Address())
+	}
 	b.WriteString("haproxy:\n")
 	for _, p := range s.Proxies {
 		fmt.Fprintf(&b, "  - {%s}\n", s.entryFor(p.Name, s.haproxyEntry(p)))

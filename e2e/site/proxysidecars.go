@@ -68,6 +68,9 @@ func (s *Site) haproxyEntry(p *Proxy) string {
 	if p.Master != "" {
 		entry += fmt.Sprintf(", master: \"tcp://%s\"", p.Master)
 	}
+	if s.options.Datacenters != nil {
+		entry += ", datacenter: " + s.Datacenter(p.Name)
+	}
 	if p.Reads != "" {
 		entry += fmt.Sprintf(", readers: {listen: %q, slots: 3}", p.Reads)
 	}
@@ -118,13 +121,13 @@ func (s *Site) startProxySidecars(ctx context.Context) error {
 // proxySidecarConfig writes one sidecar's configuration file.
 func (s *Site) proxySidecarConfig(p *ProxySidecar) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "name: %s\ndatacenter: dc1\nstate_dir: state\nlisten: %q\nsecret: %q\nlog: {level: debug}\ncontrollers:\n",
-		p.Name, p.listen, stack.SidecarSecret)
+	fmt.Fprintf(&b, "name: %s\ndatacenter: %s\nstate_dir: state\nlisten: %q\nsecret: %q\nlog: {level: debug}\ncontrollers:\n",
+		p.Name, s.Datacenter(p.Name), p.listen, stack.SidecarSecret)
 	for _, c := range s.Controllers {
 		fmt.Fprintf(&b, "  - {id: %s, http: %q}\n", c.ID, c.URL)
 	}
 	if !s.options.ProxySidecars.NoConsul {
-		fmt.Fprintf(&b, "consul: {address: %q}\n", s.Consul.Address())
+		fmt.Fprintf(&b, "consul: {address: %q}\n", s.ConsulOf(p.Name).Address())
 	}
 	b.WriteString(p.entry + s.options.ProxySidecars.Extra)
 	return b.String()

@@ -84,7 +84,7 @@ func (s *Site) startSidecars(ctx context.Context) error {
 		}
 		var err error
 		if sidecar.Process, err = s.Stack.StartDatabaseSidecar(ctx, s.options.Binary, stack.DatabaseSidecarSpec{
-			Name: sidecar.named.Name, Cluster: ClusterName, Server: sidecar.Beside, Listen: sidecar.listen,
+			Name: sidecar.named.Name, Cluster: ClusterName, Datacenter: s.Datacenter(sidecar.named.Name), Server: sidecar.Beside, Listen: sidecar.listen,
 			Controllers: controllers, Peers: peers, Renew: o.Renew, Fence: o.Fence, Kill: o.Kill, Tie: o.Tie,
 			Extra: extra,
 		}); err != nil {

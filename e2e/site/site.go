@@ -70,11 +70,16 @@ type Options struct {
 	// Hosts places the parts, by name (db1, sc-db1, c1, ha1, sc-ha1, ps1, sc-ps1, consul-dc1 and so on), on hosts of a network of the site's own,
 	// which takes root. Every part is placed, or none; without hosts all is on loopback.
 	Hosts map[string]string
+	// Datacenters spreads the site over three; nil has all of it in dc1.
+	Datacenters *Datacenters
 	// Progress is told what is being started; nil for silence.
 	Progress func(format string, args ...any)
 }
 
 func (o *Options) defaults() {
+	if o.Datacenters != nil {
+		o.spread()
+	}
 	if o.Replicas == 0 {
 		o.Replicas = 2
 	}
@@ -126,9 +131,11 @@ const ReaderHostgroup = 11
 
 // Site is a running site. Its stack ends all of it.
 type Site struct {
-	Stack       *stack.Stack
-	DB          *stack.Cluster
+	Stack *stack.Stack
+	DB    *stack.Cluster
+	// Consul is that of the first datacenter, Consuls are those of all.
 	Consul      *stack.Consul
+	Consuls     []*stack.Consul
 	Proxies     []*Proxy
 	ProxySQLs   []*ProxySQL
 	Controllers []*Controller
@@ -173,8 +180,13 @@ func (s *Site) makeHosts(ctx context.Context) (err error) {
 	if len(s.options.Hosts) == 0 {
 		return nil
 	}
-	names := slices.Sorted(maps.Values(s.options.Hosts))
-	if s.Net, err = s.Stack.NewNet(ctx, slices.Compact(names)...); err != nil {
+	names := slices.Compact(slices.Sorted(maps.Values(s.options.Hosts)))
+	if d := s.options.Datacenters; d != nil && d.Delay > 0 {
+		s.Net, err = s.Stack.NewWideNet(ctx, d.Delay, names...)
+	} else {
+		s.Net, err = s.Stack.NewNet(ctx, names...)
+	}
+	if err != nil {
 		return err
 	}
 	for part, host := range s.options.Hosts {
@@ -200,9 +212,16 @@ func (s *Site) startDatabases(ctx context.Context) (err error) {
 	return err
 }
 
-func (s *Site) startConsul(ctx context.Context) (err error) {
-	s.Consul, err = s.Stack.StartConsul(ctx, "dc1")
-	return err
+func (s *Site) startConsul(ctx context.Context) error {
+	for _, datacenter := range s.datacenters() {
+		consul, err := s.Stack.StartConsul(ctx, datacenter)
+		if err != nil {
+			return err
+		}
+		s.Consuls = append(s.Consuls, consul)
+	}
+	s.Consul = s.Consuls[0]
+	return nil
 }
 
 func (s *Site) startControllers(ctx context.Context) error {
@@ -395,14 +414,18 @@ func (s *Site) Switchover(ctx context.Context, to string) (r wire.Recovery, err 
 
 // Until asks again and again until check returns nil, or ctx ends.
 func Until(ctx context.Context, what string, check func(context.Context) error) error {
+	var last error
 	for {
 		err := check(ctx)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil { // what the end of the time itself brings says little
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait until %s: %w: %w", what, context.Cause(ctx), err)
+			return fmt.Errorf("wait until %s: %w: %w", what, context.Cause(ctx), last)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

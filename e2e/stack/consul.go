@@ -18,7 +18,7 @@ const ConsulPort = 8500
 // Consul is a running Consul server of one datacenter. Its data survives a restart.
 type Consul struct {
 	*Process
-	address string
+	datacenter, address string
 }
 
 // StartConsul starts the one server of a Consul datacenter and waits until its key-value store takes writes.
@@ -49,12 +49,15 @@ log_level = "warn"
 	if err != nil {
 		return nil, err
 	}
-	consul := &Consul{Process: process, address: "http://" + net.JoinHostPort(ip, strconv.Itoa(ConsulPort))}
+	consul := &Consul{Process: process, datacenter: datacenter, address: "http://" + net.JoinHostPort(ip, strconv.Itoa(ConsulPort))}
 	return consul, consul.Start(ctx)
 }
 
 // Address is the URL of Consul's HTTP API, as clients take it: http://host:port.
 func (c *Consul) Address() string { return c.address }
+
+// Datacenter is the one whose only server it is.
+func (c *Consul) Datacenter() string { return c.datacenter }
 
 // Start starts Consul (again, on the same address) and waits until it has a leader and takes writes.
 func (c *Consul) Start(ctx context.Context) error {

@@ -1,10 +1,14 @@
 package stack
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,3 +50,27 @@ func newNamespace(home *os.File) (space *os.File, err error) {
 
 // pathOf names a namespace to other programs.
 func pathOf(space *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), space.Fd()) }
+
+// ipBatch runs commands of ip in a namespace, one after another.
+func ipBatch(ctx context.Context, home, space *os.File, commands ...string) error {
+	_, err := runWithin(ctx, home, space, strings.Join(commands, "\n")+"\n", "ip", "-batch", "-")
+	return err
+}
+
+func runWithin(ctx context.Context, home, space *os.File, input, name string, args ...string) (string, error) {
+	path, err := program("run `make deps-net`, or `apt-get install iproute2 iptables`", name)
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	var said bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &said, &said
+	err = within(home, space, cmd.Start) // a child is where the thread is that starts it
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
+		return said.String(), fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(said.String()))
+	}
+	return said.String(), nil
+}

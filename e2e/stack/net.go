@@ -1,13 +1,11 @@
 package stack
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +23,7 @@ const (
 )
 
 // Net is a network of hosts, each a network namespace with addresses of its own and no way to anywhere else. They hang
-// on one bridge, in a namespace of its own too. The test reaches all of them, through an interface that is the only
+// on one bridge, in a namespace of its own too, or on what NewWideNet puts in its place. The test reaches all of them, through an interface that is the only
 // thing outside. The namespaces have no names: the kernel drops them, and the interface with them, when the stack's
 // process and what it started have ended, however they did. `nsenter --net=/proc/PID/fd/N` enters one.
 type Net struct {
@@ -34,6 +32,8 @@ type Net struct {
 	bridge *os.File
 	leg    string
 	hosts  []*Host
+	// wide stands for the bridge where there is a delay.
+	wide *wide
 
 	mu   sync.Mutex
 	cuts map[Way]bool
@@ -51,10 +51,18 @@ type Host struct {
 }
 
 // Way is from one host to another, or Outside: what is sent the other way goes another way.
-type Way struct{ From, To string }
+type Way struct {
+	From, To string
+	// Port narrows it to what belongs to TCP connections to this port, whichever end sends; 0 is everything.
+	Port int
+}
 
 // NewNet makes a network of hosts with these names. It takes root; nothing is placed on them yet, see Place.
 func (s *Stack) NewNet(ctx context.Context, names ...string) (*Net, error) {
+	return s.newNet(ctx, nil, names)
+}
+
+func (s *Stack) newNet(ctx context.Context, far *wide, names []string) (*Net, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("network namespaces have to be made: run as root")
 	}
@@ -66,7 +74,7 @@ func (s *Stack) NewNet(ctx context.Context, names ...string) (*Net, error) {
 	if s.closed || s.net != nil {
 		return nil, errors.New("the stack is closed or has a net already: a stack has one")
 	}
-	n := &Net{stack: s, leg: fmt.Sprintf("sy%d", s.block), cuts: map[Way]bool{}}
+	n := &Net{stack: s, leg: fmt.Sprintf("sy%d", s.block), wide: far, cuts: map[Way]bool{}}
 	err := n.build(ctx, names)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make a network: %w", err), n.close())
@@ -79,20 +87,17 @@ func (n *Net) build(ctx context.Context, names []string) (err error) {
 	if n.home, err = os.Open("/proc/thread-self/ns/net"); err != nil {
 		return err
 	}
-	if n.bridge, err = newNamespace(n.home); err != nil {
-		return err
-	}
 	// Nobody else has this stack's block: an interface of that name is left from one that was killed.
 	_ = ipBatch(ctx, n.home, n.home, "link del "+n.leg)
 	if err := n.free(); err != nil {
 		return err
 	}
-	if err := ipBatch(ctx, n.home, n.home, "link add "+n.leg+" type veth peer name test netns "+pathOf(n.bridge),
-		fmt.Sprintf("addr add %s/24 dev %s", n.address(0, ownHost), n.leg), "link set "+n.leg+" up"); err != nil {
-		return err
+	if n.wide != nil {
+		err = n.wide.join(ctx, n.home, n.home, n.leg, n.address(0, ownHost))
+	} else {
+		err = n.makeBridge(ctx)
 	}
-	if err := ipBatch(ctx, n.home, n.bridge, "link set lo up", "link add br0 type bridge forward_delay 0", "link set br0 up",
-		"link set test master br0 up"); err != nil {
+	if err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -103,7 +108,22 @@ func (n *Net) build(ctx context.Context, names []string) (err error) {
 			return fmt.Errorf("host %s: %w", name, err)
 		}
 	}
+	if n.wide != nil {
+		n.wide.run()
+	}
 	return nil
+}
+
+func (n *Net) makeBridge(ctx context.Context) (err error) {
+	if n.bridge, err = newNamespace(n.home); err != nil {
+		return err
+	}
+	if err := ipBatch(ctx, n.home, n.home, "link add "+n.leg+" type veth peer name test netns "+pathOf(n.bridge),
+		fmt.Sprintf("addr add %s/24 dev %s", n.address(0, ownHost), n.leg), "link set "+n.leg+" up"); err != nil {
+		return err
+	}
+	return ipBatch(ctx, n.home, n.bridge, "link set lo up", "link add br0 type bridge forward_delay 0", "link set br0 up",
+		"link set test master br0 up")
 }
 
 func (n *Net) addHost(ctx context.Context, name string) error {
@@ -113,6 +133,10 @@ func (n *Net) addHost(ctx context.Context, name string) error {
 		return err
 	}
 	n.hosts = append(n.hosts, h)
+	if n.wide != nil {
+		return errors.Join(ipBatch(ctx, n.home, h.space, "link set lo up"),
+			n.wide.join(ctx, n.home, h.space, "eth0", h.Address()))
+	}
 	port := fmt.Sprintf("host%d", h.number)
 	if err := ipBatch(ctx, n.home, h.space, "link set lo up",
 		"link add eth0 type veth peer name "+port+" netns "+pathOf(n.bridge),
@@ -173,6 +197,9 @@ func (n *Net) Place(part, host string) error {
 	return nil
 }
 
+// Leg is the name of the interface outside.
+func (n *Net) Leg() string { return n.leg }
+
 // Name is the host's name.
 func (h *Host) Name() string { return h.name }
 
@@ -200,13 +227,31 @@ func (h *Host) Dial(ctx context.Context, network, address string) (conn net.Conn
 	})
 }
 
+// Listen listens as a program on the host does.
+func (h *Host) Listen(network, address string) (listener net.Listener, err error) {
+	return listener, within(h.net.home, h.space, func() error {
+		listener, err = net.Listen(network, address)
+		return err
+	})
+}
+
 // Run runs a command on the host and returns what it said.
 func (h *Host) Run(ctx context.Context, name string, args ...string) (string, error) {
 	return runWithin(ctx, h.net.home, h.space, "", name, args...)
 }
 
 // Between is both ways between two hosts.
-func Between(a, b string) []Way { return []Way{{a, b}, {b, a}} }
+func Between(a, b string) []Way { return []Way{{From: a, To: b}, {From: b, To: a}} }
+
+// Only narrows ways to what belongs to connections to these ports.
+func Only(ways []Way, ports ...int) (narrow []Way) {
+	for _, way := range ways {
+		for _, port := range ports {
+			narrow = append(narrow, Way{From: way.From, To: way.To, Port: port})
+		}
+	}
+	return narrow
+}
 
 // Around is all ways between these hosts and the others, the test among them. They still reach each other.
 func (n *Net) Around(hosts ...string) (ways []Way) {
@@ -285,12 +330,19 @@ func (n *Net) rules(h *Host) string {
 	var b strings.Builder
 	b.WriteString("*filter\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n")
 	for way := range n.cuts {
-		switch {
-		case n.enforcer(way) != h:
-		case way.To == Outside:
-			fmt.Fprintf(&b, "-A OUTPUT -o eth0 -d %s -j DROP\n", n.of(Outside))
-		default:
-			fmt.Fprintf(&b, "-A INPUT -i eth0 -s %s -j DROP\n", n.of(way.From))
+		if n.enforcer(way) != h {
+			continue
+		}
+		rule := fmt.Sprintf("-A INPUT -i eth0 -s %s", n.of(way.From))
+		if way.To == Outside {
+			rule = fmt.Sprintf("-A OUTPUT -o eth0 -d %s", n.of(Outside))
+		}
+		if way.Port == 0 {
+			fmt.Fprintf(&b, "%s -j DROP\n", rule)
+			continue
+		}
+		for _, end := range []string{"--dport", "--sport"} {
+			fmt.Fprintf(&b, "%s -p tcp %s %d -j DROP\n", rule, end, way.Port)
 		}
 	}
 	b.WriteString("COMMIT\n")
@@ -308,6 +360,9 @@ func (n *Net) close() error {
 	if n.bridge != nil {
 		failures = append(failures, ipBatch(context.Background(), n.home, n.home, "link del "+n.leg))
 	}
+	if n.wide != nil {
+		failures = append(failures, n.wide.close())
+	}
 	for _, h := range n.hosts {
 		failures = append(failures, h.space.Close())
 	}
@@ -317,28 +372,4 @@ func (n *Net) close() error {
 		}
 	}
 	return errors.Join(failures...)
-}
-
-// ipBatch runs commands of ip in a namespace, one after another.
-func ipBatch(ctx context.Context, home, space *os.File, commands ...string) error {
-	_, err := runWithin(ctx, home, space, strings.Join(commands, "\n")+"\n", "ip", "-batch", "-")
-	return err
-}
-
-func runWithin(ctx context.Context, home, space *os.File, input, name string, args ...string) (string, error) {
-	path, err := program("run `make deps-net`, or `apt-get install iproute2 iptables`", name)
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, path, args...)
-	var said bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &said, &said
-	err = within(home, space, cmd.Start) // a child is where the thread is that starts it
-	if err == nil {
-		err = cmd.Wait()
-	}
-	if err != nil {
-		return said.String(), fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(said.String()))
-	}
-	return said.String(), nil
 }

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -44,7 +45,9 @@ type Named struct{ Name, HTTP string }
 // DatabaseSidecarSpec is a sidecar beside a server.
 type DatabaseSidecarSpec struct {
 	Name, Cluster string
-	Server        *Server
+	// Datacenter is dc1 if it is empty.
+	Datacenter string
+	Server     *Server
 	// Listen is HOST:PORT, as SidecarListen gives one.
 	Listen string
 	// Secret is SidecarSecret if it is empty.
@@ -90,7 +93,8 @@ func (spec DatabaseSidecarSpec) config() string {
 		secret = SidecarSecret
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "name: %s\ndatacenter: dc1\nstate_dir: state\nlisten: %q\nsecret: %q\nlog: {level: debug}\n", spec.Name, spec.Listen, secret)
+	fmt.Fprintf(&b, "name: %s\ndatacenter: %s\nstate_dir: state\nlisten: %q\nsecret: %q\nlog: {level: debug}\n", spec.Name,
+		cmp.Or(spec.Datacenter, "dc1"), spec.Listen, secret)
 	b.WriteString("controllers:\n")
 	for _, c := range spec.Controllers {
 		fmt.Fprintf(&b, "  - {id: %s, http: %q}\n", c.Name, c.HTTP)

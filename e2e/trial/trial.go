@@ -65,7 +65,11 @@ func Begin(ctx context.Context, s *site.Site) (*Trial, error) {
 // Watch returns an observer of all of a site's servers and proxies.
 func Watch(s *site.Site) (*invariants.Observer, error) {
 	app := stack.AppAccount()
-	var targets []invariants.Target
+	return invariants.NewObserver(invariants.Config{Targets: Targets(s), User: app.User, Password: app.Password})
+}
+
+// Targets are all of a site's proxies and servers.
+func Targets(s *site.Site) (targets []invariants.Target) {
 	for _, p := range s.Proxies {
 		targets = append(targets, invariants.Target{Name: p.Name, Address: p.Listen, Proxy: true})
 	}
@@ -75,7 +79,7 @@ func Watch(s *site.Site) (*invariants.Observer, error) {
 	for _, server := range s.Servers() {
 		targets = append(targets, invariants.Target{Name: server.Key(), Address: server.Key()})
 	}
-	return invariants.NewObserver(invariants.Config{Targets: targets, User: app.User, Password: app.Password})
+	return targets
 }
 
 // warmUp waits until half a second of writes came at the least rate.

@@ -1,0 +1,110 @@
+//go:build servers
+
+package scenarios_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"switchyard/controller/adminapi/wire"
+	"switchyard/e2e/site"
+	"switchyard/e2e/stack"
+)
+
+// A datacenter without the master is cut off, and nothing changes; then that of the master is, with the leader in it: it
+// stops itself, and the others go on.
+func TestThreeDatacenters(t *testing.T) {
+	w := newContinent(t, "failover", site.Options{})
+	w.lead("c1")
+	before := w.standing()
+	w.lose(off(dc3)...)
+	w.unmoved(before, dc1, dc2)
+	w.heal()
+	w.converged()
+	w.same(before)
+	w.lead("c1")
+	w.masterCutOff()
+}
+
+// masterCutOff cuts off the master's datacenter, which is the first one, waits for the failover, and heals.
+func (w *continent) masterCutOff() *stack.Server {
+	w.t.Helper()
+	old, rest := w.first, w.by("c2", "c3")
+	w.lose(off(dc1)...)
+	cutAt := time.Now()
+	rec := rest.failedOver()
+	winner, err := w.Server(rec.Winner.String())
+	w.must(err)
+	if winner == old || rec.Leader == "c1" {
+		w.t.Errorf("%s was promoted by %s", rec.Winner, rec.Leader)
+	}
+	if !outlasted(rec) {
+		w.t.Errorf("no step of the recovery says that the lease was outlasted: %+v", rec.Steps)
+	}
+	w.writing(dc2, dc3)
+	last, first := turn(old, winner, w.inside, w.apps[dc1], w.apps[dc2], w.apps[dc3])
+	w.t.Logf("%s by %s: the old master's last write %s after the cut, the new one's first %s after it; %q", rec.Outcome, rec.Leader,
+		last.Sub(cutAt).Round(time.Millisecond), first.Sub(cutAt).Round(time.Millisecond), rec.Evidence)
+	if first.IsZero() || !last.Before(first) {
+		w.t.Errorf("the old master acknowledged a write %s after the new one's first", last.Sub(first))
+	}
+	stopped(w.t, w.ctx, old)
+	w.isolated(rec)
+	w.heal()
+	settled(w.t, w.ctx, w.Site, old)
+	w.converged()
+	return winner
+}
+
+// failedOver waits until a failover has ended. What is cut off has confirmed nothing, so that it is not complete.
+func (w *continent) failedOver() (rec wire.Recovery) {
+	w.t.Helper()
+	w.until(90*time.Second, "a failover has ended", func(ctx context.Context) error {
+		list, err := w.Recoveries(ctx)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 || list[0].Open() || !list[0].Announced {
+			e, err := w.Explain(ctx)
+			return fmt.Errorf("the leader says: %s %s (%v): %+v", e.Verdict, e.ReasonSentence, err, list)
+		}
+		rec, err = w.Recovery(ctx, list[0].ID)
+		return err
+	})
+	return rec
+}
+
+// isolated holds that the datacenter that was cut off has not acted: its controller leads nobody, and knows of no other
+// master than the one before, as does its directory.
+func (w *continent) isolated(rec wire.Recovery) {
+	w.t.Helper()
+	status, err := w.StatusOf(w.ctx, w.Controllers[0])
+	w.must(err)
+	if status.State == "leader" || status.Leader == "c1" {
+		w.t.Errorf("c1 leads, cut off: %+v", status)
+	}
+	for _, c := range status.Clusters {
+		if c.Epoch.Compare(rec.Epoch) >= 0 {
+			w.t.Errorf("c1 knows epoch %s, cut off", c.Epoch)
+		}
+	}
+	value, err := w.Consuls[0].Get(w.ctx, "mysql/master/"+site.ClusterName)
+	if err != nil || value != rec.Old.String() {
+		w.t.Errorf("the directory that is cut off has %q: %v", value, err)
+	}
+}
+
+// seenFrom holds that a record's evidence has what each of these controllers saw.
+func seenFrom(evidence []string, ids ...string) error {
+	text := strings.Join(evidence, "\n")
+	for _, id := range ids {
+		if !strings.Contains(text, id) {
+			return errors.New("nothing of what " + id + " saw: " + text)
+		}
+	}
+	return nil
+}
