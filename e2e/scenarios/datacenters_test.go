@@ -45,6 +45,7 @@ func (w *continent) masterCutOff() *stack.Server {
 	if !outlasted(rec) {
 		w.t.Errorf("no step of the recovery says that the lease was outlasted: %+v", rec.Steps)
 	}
+	w.must(seenFrom(rec.Evidence, "c2: master", "c3: master"))
 	w.writing(dc2, dc3)
 	last, first := turn(old, winner, w.inside, w.apps[dc1], w.apps[dc2], w.apps[dc3])
 	w.t.Logf("%s by %s: the old master's last write %s after the cut, the new one's first %s after it; %q", rec.Outcome, rec.Leader,
@@ -102,7 +103,7 @@ func (w *continent) isolated(rec wire.Recovery) {
 func seenFrom(evidence []string, ids ...string) error {
 	text := strings.Join(evidence, "\n")
 	for _, id := range ids {
-		if !strings.Contains(text, id) {
+		if !strings.Contains("\n"+text, "\n"+id) {
 			return errors.New("nothing of what " + id + " saw: " + text)
 		}
 	}

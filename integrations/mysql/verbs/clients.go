@@ -14,20 +14,25 @@ import (
 	"switchyard/integrations/mysql/link"
 )
 
-// EndClients kills every client's connection, again and again until none is
-// left or ctx ends; then it returns ErrClientsLeft. Spared are the server's own
-// threads, replication, our own user's and the replication user's sessions, and
-// KeepUsers. Queries are never killed alone: on MariaDB that lets a commit which
-// waits for its semi-sync acknowledgement answer OK. Even so, on MariaDB the end
-// of such a connection makes its commit visible: cut clients off at the proxies first.
+// EndClients kills the connection of every client that is there, again and again
+// until none of these is left or ctx ends; then it returns ErrClientsLeft. Who
+// comes after that is not waited for: clients that are turned away come back at
+// once, and from far away there is never a moment without one. Spared are the
+// server's own threads, replication, our own user's and the replication user's
+// sessions, and KeepUsers. Queries are never killed alone: on MariaDB that lets a
+// commit which waits for its semi-sync acknowledgement answer OK. Even so, on
+// MariaDB the end of such a connection makes its commit visible: cut clients off
+// at the proxies first.
 func (s *Session) EndClients(ctx context.Context) (ended, left int, err error) {
 	killed := map[string]bool{}
 	var refused error
+	var there []string
 	// The loop ends a little before ctx, whose end in the midst of a statement
 	// would cost the session.
 	loop, cancel := beforeEnd(ctx)
 	defer cancel()
-	for {
+	for first := true; ; first = false {
+		begun := time.Now()
 		clients, err := s.clients(ctx)
 		if err != nil && ctx.Err() != nil && left > 0 {
 			err = fmt.Errorf("%w: %d: %w", ErrClientsLeft, left, err)
@@ -35,6 +40,10 @@ func (s *Session) EndClients(ctx context.Context) (ended, left int, err error) {
 		if err != nil {
 			return ended, left, err
 		}
+		if first {
+			there = slices.Clone(clients)
+		}
+		clients = slices.DeleteFunc(clients, func(id string) bool { return !slices.Contains(there, id) })
 		ended, left = len(killed), len(clients)
 		for _, id := range clients {
 			if killed[id] {
@@ -44,8 +53,9 @@ func (s *Session) EndClients(ctx context.Context) (ended, left int, err error) {
 		if left == 0 {
 			return ended, 0, nil
 		}
+		round := time.Since(begun)
 		for _, id := range clients {
-			if killed[id] {
+			if killed[id] || late(loop, round) {
 				continue
 			}
 			if err := s.kill(ctx, id); link.Lost(err) {
@@ -56,10 +66,21 @@ func (s *Session) EndClients(ctx context.Context) (ended, left int, err error) {
 			}
 			killed[id] = true
 		}
-		if err := pause(loop, 5*time.Millisecond); err != nil {
+		err = pause(loop, 5*time.Millisecond)
+		if err == nil && late(loop, round) {
+			err = context.DeadlineExceeded
+		}
+		if err != nil {
 			return ended, left, errors.Join(fmt.Errorf("%w: %d: %w", ErrClientsLeft, left, err), refused)
 		}
 	}
+}
+
+// late reports whether a statement that takes as long as the last one might not
+// end before ctx does.
+func late(ctx context.Context, round time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < 2*round
 }
 
 // EndWaiters kills, on MariaDB, the connections whose commits wait for an
