@@ -1,13 +1,10 @@
 package site
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
 
-	"switchyard/controller/adminapi/wire"
-	"switchyard/controller/ctl"
 	"switchyard/e2e/stack"
 )
 
@@ -92,13 +89,4 @@ func (s *Site) placesConfig() string {
 		places = append(places, fmt.Sprintf("%q: %s", server.Key(), s.Datacenter(server.Name())))
 	}
 	return "discovery: {datacenters: {" + strings.Join(places, ", ") + "}}\n"
-}
-
-// StatusOf is one controller's own account, whoever leads.
-func (s *Site) StatusOf(ctx context.Context, c *Controller) (status wire.Status, err error) {
-	client, err := ctl.NewClient([]string{c.URL}, 2*time.Second)
-	if err != nil {
-		return status, err
-	}
-	return status, client.Get(ctx, wire.PathStatus, &status)
 }
