@@ -49,7 +49,7 @@ func watch(t *testing.T, s *site.Site) {
 	done := make(chan struct{})
 	go func() { defer close(done); observer.Run(running) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		list, err := s.Recoveries(ctx)
 		stop()
@@ -73,7 +73,7 @@ func watch(t *testing.T, s *site.Site) {
 // startSite starts a site that ends with the test; what its controllers logged is shown if the test fails.
 func startSite(t *testing.T, o site.Options, tags ...string) (context.Context, *site.Site) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience*2*time.Minute)
 	t.Cleanup(cancel)
 	st, err := stack.New(ctx, stack.Options{})
 	if err != nil {
@@ -161,10 +161,13 @@ func (w *world) end(zeroLoss bool, winners ...*stack.Server) trial.Report {
 	return report
 }
 
-// until waits for a condition that has to come true within a time.
+// patience is how much longer than on an idle machine everything may take.
+const patience = 3
+
+// until waits for a condition that comes true within a time on an idle machine.
 func until(t *testing.T, ctx context.Context, within time.Duration, what string, check func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, within)
+	ctx, cancel := context.WithTimeout(ctx, patience*within)
 	defer cancel()
 	if err := site.Until(ctx, what, check); err != nil {
 		t.Fatal(err)
@@ -197,7 +200,7 @@ func follows(t *testing.T, ctx context.Context, replica, master *stack.Server) {
 	t.Helper()
 	// A MySQL that was stopped in the middle of a transaction waits a minute for its rest.
 	until(t, ctx, 100*time.Second, fmt.Sprintf("%s follows %s", replica.Key(), master.Key()), func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
 		status, err := replica.ReplicaStatus(ctx)
 		if err != nil {
@@ -265,6 +268,29 @@ func acts(t *testing.T, ctx context.Context, s *site.Site) wire.Recovery {
 		return nil
 	})
 	return done
+}
+
+// switchover moves the master to a server, as soon as that is found fit: it may lag for a while, or wait to be compared.
+func switchover(ctx context.Context, s *site.Site, to *stack.Server) (rec wire.Recovery, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	var asked error
+	waited := site.Until(ctx, to.Key()+" may be promoted", func(ctx context.Context) error {
+		var refused *wire.Error
+		if rec, asked = s.Switchover(ctx, to.Key()); errors.As(asked, &refused) && refused.Code == wire.Refused {
+			return asked
+		}
+		return nil
+	})
+	switch {
+	case waited != nil:
+		return rec, waited
+	case asked != nil:
+		return rec, asked
+	case rec.Outcome != ledger.Completed:
+		return rec, fmt.Errorf("the switchover is %q: %+v", rec.Outcome, rec)
+	}
+	return rec, nil
 }
 
 // flavors are those that are to be tried: MySQL 5.6 where it is named.
