@@ -293,6 +293,45 @@ func switchover(ctx context.Context, s *site.Site, to *stack.Server) (rec wire.R
 	return rec, nil
 }
 
+// putBack has a proxy spoiled and waits until it is right again, and until that is in the audit. It is spoiled again where
+// it is not: what coincides with a change of the controllers' own, or of their leader, is put right without a word.
+func putBack(t *testing.T, ctx context.Context, s *site.Site, proxy string, spoil, right func()) {
+	t.Helper()
+	known := func(ctx context.Context) (n int, err error) {
+		var audit wire.Audit
+		err = s.Get(ctx, wire.PathAudit, &audit)
+		for _, e := range audit.Entries {
+			if e.Action == "put-back-proxy" && strings.Contains(e.Reason, "proxy "+proxy+" ") {
+				n++
+			}
+		}
+		return n, err
+	}
+	var before int
+	until(t, ctx, 10*time.Second, "there is an audit", func(ctx context.Context) (err error) {
+		before, err = known(ctx)
+		return err
+	})
+	var missing error
+	for range 3 {
+		spoil()
+		right()
+		waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
+		missing = site.Until(waiting, "the repair of "+proxy+" is in the audit", func(ctx context.Context) error {
+			if n, err := known(ctx); err != nil || n > before {
+				return err
+			}
+			return errors.New("it is not")
+		})
+		cancel()
+		if missing == nil {
+			return
+		}
+		t.Log(missing)
+	}
+	t.Fatal(missing)
+}
+
 // flavors are those that are to be tried: MySQL 5.6 where it is named.
 func flavors(t *testing.T) []stack.Flavor {
 	list := []stack.Flavor{stack.MariaDB, stack.MySQL}

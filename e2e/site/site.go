@@ -419,7 +419,7 @@ func (s *Site) WaitRouted(ctx context.Context) error {
 			}
 		}
 		for _, p := range s.Proxies {
-			conn, err := (&net.Dialer{Timeout: 5*time.Second}).DialContext(ctx, "tcp", p.Listen)
+			conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", p.Listen)
 			if err != nil {
 				return err
 			}
