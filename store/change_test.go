@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"switchyard/e2e/ports"
 	"switchyard/store/ledger"
 )
 
@@ -162,7 +163,7 @@ func TestRemovedOneComesBack(t *testing.T) {
 func TestMovedController(t *testing.T) {
 	c := newCrew(t, 3, 0)
 	moved := others(c.all(), c.leader())[0].cfg.ID
-	to := freePorts(t, 1)[0]
+	to := ports.Free(t, 1)[0]
 	who := c.describe(moved, true)
 	who.Raft, who.API = to, "http://"+to
 	c.change(ledger.MoveController, who)

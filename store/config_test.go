@@ -33,7 +33,7 @@ func TestBadConfigurations(t *testing.T) {
 		{func(c *Config) { c.Peers[1].RaftAddress = "0.0.0.0:7000" }, "nobody can reach"},
 		{func(c *Config) { c.Peers[1].RaftAddress = ":7000" }, "the host is missing"},
 		{func(c *Config) { c.Advertise = "10.0.0.9:7000" }, "is another controller using this id?"},
-		{func(c *Config) { c.Timeouts.LeaderLease = time.Second }, "two leaders"},
+		{func(c *Config) { c.Timeouts.LeaderLease = 2 * c.Timeouts.Heartbeat }, "two leaders"},
 		{func(c *Config) { c.Timeouts.Heartbeat = 1 }, "10ms or more"},
 		{func(c *Config) { c.Timeouts.Election = time.Millisecond }, "shorter than heartbeat"},
 		{func(c *Config) { c.Timeouts.Network = time.Millisecond }, "network 1ms"},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"switchyard/e2e/ports"
 	"switchyard/store/ledger"
 )
 
@@ -22,9 +23,7 @@ import (
 func single(t testing.TB) Config {
 	t.Helper()
 	cfg := configs(t, 1)[0]
-	cfg.Timeouts = Timeouts{
-		Heartbeat: 20 * time.Millisecond, Election: 20 * time.Millisecond, LeaderLease: 20 * time.Millisecond,
-	}
+	cfg.Timeouts = quick()
 	cfg.Compaction = Compaction{Every: 10 * time.Millisecond, Entries: 100, Keep: 150, SegmentBytes: 64 << 10}
 	return cfg
 }
@@ -117,7 +116,7 @@ func TestDataDirectoryOfAnother(t *testing.T) {
 	refuses(t, fewer, ErrForeign, "correct peers")
 	moved := cfgs[0]
 	moved.Peers = append([]Peer(nil), cfg.Peers...)
-	moved.Peers[0].RaftAddress = freePorts(t, 1)[0]
+	moved.Peers[0].RaftAddress = ports.Free(t, 1)[0]
 	moved.Bind, moved.Advertise = moved.Peers[0].RaftAddress, ""
 	closeNow(t, open(t, moved))
 }

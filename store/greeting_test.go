@@ -82,6 +82,9 @@ func TestControllersThatDisagree(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfgs := configs(t, 3)
+			for i := range cfgs { // they ask for votes by themselves
+				cfgs[i].Timeouts = Timeouts{Heartbeat: 500 * time.Millisecond, Election: 500 * time.Millisecond, LeaderLease: 400 * time.Millisecond}
+			}
 			one := open(t, cfgs[0])
 			tc.change(&cfgs[1])
 			book := &logBook{}

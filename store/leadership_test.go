@@ -64,7 +64,7 @@ func TestNewLeaderWaitsForItsLog(t *testing.T) {
 	last := setBack(t, cfg)
 	// Long enough to get hold of the state machine before there is an election.
 	cfg.Timeouts = Timeouts{
-		Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, LeaderLease: 300 * time.Millisecond,
+		Heartbeat: 3 * time.Second, Election: 3 * time.Second, LeaderLease: 3 * time.Second,
 	}
 	s := open(t, cfg)
 	s.changed.mu.Lock()

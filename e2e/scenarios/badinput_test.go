@@ -143,7 +143,7 @@ func TestRefusedStarts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wait, cancel := context.WithTimeout(ctx, 15*time.Second)
+			wait, cancel := context.WithTimeout(ctx, 60*time.Second)
 			defer cancel()
 			if err := p.Wait(wait); err != nil {
 				t.Fatalf("%v\n%s", err, p.Output())
@@ -190,7 +190,7 @@ func TestTruncatedRaftLog(t *testing.T) {
 	if err := victim.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	wait, cancel := context.WithTimeout(ctx, 15*time.Second)
+	wait, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	if err := victim.Wait(wait); err != nil {
 		t.Fatalf("%v\n%s", err, victim.Output())

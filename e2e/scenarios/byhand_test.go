@@ -28,7 +28,7 @@ type hand struct {
 // command runs one command line of the program, and returns what it printed and the status it ended with.
 func (h hand) command(args ...string) (stdout, stderr string, status int) {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(h.ctx, 3*time.Minute)
 	defer cancel()
 	var urls []string
 	for _, c := range h.s.Controllers {

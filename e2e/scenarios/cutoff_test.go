@@ -69,7 +69,7 @@ func twoWriters(t *testing.T, ctx context.Context, s *site.Site) (inside, outsid
 // writes waits until these applications have some more writes acknowledged.
 func writes(t *testing.T, ctx context.Context, loads ...*workload.Workload) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
 	for _, load := range loads {
 		if err := load.WaitWriting(ctx, 50); err != nil {

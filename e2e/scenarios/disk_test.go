@@ -77,7 +77,7 @@ func (w *world) outOfTheWay(winner *stack.Server) {
 	w.t.Helper()
 	old := w.Site.DB.Master
 	until(w.t, w.ctx, 100*time.Second, "the old master is rejoined or quarantined", func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
 		value, err := old.Value(ctx, "SELECT @@global.read_only")
 		if err == nil && value == "0" {

@@ -88,7 +88,7 @@ func grantedUntil(t *testing.T, ctx context.Context, s *site.Site, server *stack
 
 // completed waits until a failover has completed, which takes the wait for the lease.
 func completed(ctx context.Context, s *site.Site) (done wire.Recovery, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	err = site.Until(ctx, "a failover has completed", func(ctx context.Context) error {
 		list, err := s.Recoveries(ctx)

@@ -35,7 +35,7 @@ func TestRestoreOfAnOlderLedger(t *testing.T) {
 	backup := filepath.Join(t.TempDir(), "ledger.backup")
 	program(t, ctx, s, "", "backup", "--api", s.Controllers[1].URL, "--out", backup)
 	old, next := s.DB.Master, s.DB.Replicas[0]
-	_, err := s.Switchover(ctx, next.Key())
+	_, err := switchover(ctx, s, next)
 	must(err)
 	must(s.WaitRouted(ctx))
 	consulNames(t, ctx, s, next)
@@ -79,10 +79,8 @@ func TestRestoreOfAnOlderLedger(t *testing.T) {
 	}
 	follows(t, ctx, old, next)
 	// The old master is deposed until it was compared; then it can be the master again.
-	until(t, ctx, time.Minute, "a switchover back", func(ctx context.Context) error {
-		_, err := s.Switchover(ctx, old.Key())
-		return err
-	})
+	_, err = switchover(ctx, s, old)
+	must(err)
 }
 
 // servedBy asks through the proxy who serves writes.

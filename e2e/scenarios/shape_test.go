@@ -107,7 +107,7 @@ func TestDeadIntermediateMaster(t *testing.T) {
 			if after.Epoch != before.Epoch {
 				t.Errorf("the epoch moved from %s to %s", before.Epoch, after.Epoch)
 			}
-			if report := w.end(true); report.Outage > 5*time.Second {
+			if report := w.end(true); report.Outage > 20*time.Second {
 				t.Errorf("the application noticed: %v", report.Outage)
 			}
 		})

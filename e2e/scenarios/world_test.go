@@ -49,7 +49,7 @@ func watch(t *testing.T, s *site.Site) {
 	done := make(chan struct{})
 	go func() { defer close(done); observer.Run(running) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		list, err := s.Recoveries(ctx)
 		stop()
@@ -73,12 +73,12 @@ func watch(t *testing.T, s *site.Site) {
 // startSite starts a site that ends with the test; what its controllers logged is shown if the test fails.
 func startSite(t *testing.T, o site.Options, tags ...string) (context.Context, *site.Site) {
 	t.Helper()
-	return startSiteFor(t, 3*time.Minute, o, tags...)
+	return startSiteFor(t, 2*time.Minute, o, tags...)
 }
 
 func startSiteFor(t *testing.T, within time.Duration, o site.Options, tags ...string) (context.Context, *site.Site) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+	ctx, cancel := context.WithTimeout(context.Background(), patience*within)
 	t.Cleanup(cancel)
 	st, err := stack.New(ctx, stack.Options{})
 	if err != nil {
@@ -166,10 +166,13 @@ func (w *world) end(zeroLoss bool, winners ...*stack.Server) trial.Report {
 	return report
 }
 
-// until waits for a condition that has to come true within a time.
+// patience is how much longer than on an idle machine everything may take.
+const patience = 3
+
+// until waits for a condition that comes true within a time on an idle machine.
 func until(t *testing.T, ctx context.Context, within time.Duration, what string, check func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, within)
+	ctx, cancel := context.WithTimeout(ctx, patience*within)
 	defer cancel()
 	if err := site.Until(ctx, what, check); err != nil {
 		t.Fatal(err)
@@ -202,7 +205,7 @@ func follows(t *testing.T, ctx context.Context, replica, master *stack.Server) {
 	t.Helper()
 	// A MySQL that was stopped in the middle of a transaction waits a minute for its rest.
 	until(t, ctx, 100*time.Second, fmt.Sprintf("%s follows %s", replica.Key(), master.Key()), func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
 		status, err := replica.ReplicaStatus(ctx)
 		if err != nil {
@@ -270,6 +273,68 @@ func acts(t *testing.T, ctx context.Context, s *site.Site) wire.Recovery {
 		return nil
 	})
 	return done
+}
+
+// switchover moves the master to a server, as soon as that is found fit: it may lag for a while, or wait to be compared.
+func switchover(ctx context.Context, s *site.Site, to *stack.Server) (rec wire.Recovery, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	var asked error
+	waited := site.Until(ctx, to.Key()+" may be promoted", func(ctx context.Context) error {
+		var refused *wire.Error
+		if rec, asked = s.Switchover(ctx, to.Key()); errors.As(asked, &refused) && refused.Code == wire.Refused {
+			return asked
+		}
+		return nil
+	})
+	switch {
+	case waited != nil:
+		return rec, waited
+	case asked != nil:
+		return rec, asked
+	case rec.Outcome != ledger.Completed:
+		return rec, fmt.Errorf("the switchover is %q: %+v", rec.Outcome, rec)
+	}
+	return rec, nil
+}
+
+// putBack has a proxy spoiled and waits until it is right again, and until that is in the audit. It is spoiled again where
+// it is not: what coincides with a change of the controllers' own, or of their leader, is put right without a word.
+func putBack(t *testing.T, ctx context.Context, s *site.Site, proxy string, spoil, right func()) {
+	t.Helper()
+	known := func(ctx context.Context) (n int, err error) {
+		var audit wire.Audit
+		err = s.Get(ctx, wire.PathAudit, &audit)
+		for _, e := range audit.Entries {
+			if e.Action == "put-back-proxy" && strings.Contains(e.Reason, "proxy "+proxy+" ") {
+				n++
+			}
+		}
+		return n, err
+	}
+	var before int
+	until(t, ctx, 10*time.Second, "there is an audit", func(ctx context.Context) (err error) {
+		before, err = known(ctx)
+		return err
+	})
+	var missing error
+	for range 3 {
+		spoil()
+		right()
+		waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
+		missing = site.Until(waiting, "the repair of "+proxy+" is in the audit", func(ctx context.Context) error {
+			if n, err := known(ctx); err != nil || n > before {
+				return err
+			}
+			return errors.New("it is not")
+		})
+		cancel()
+		if missing == nil {
+			return
+		}
+		t.Log(missing)
+	}
+	t.Fatal(missing)
 }
 
 // flavors are those that are to be tried: MySQL 5.6 where it is named.

@@ -80,19 +80,6 @@ func (s *Site) Explain(ctx context.Context) (e wire.Explanation, err error) {
 	return e, s.Get(ctx, wire.PathExplain+ClusterName, &e)
 }
 
-// Switchover moves the master, to a server or, with an empty key, to the best candidate.
-func (s *Site) Switchover(ctx context.Context, to string) (r wire.Recovery, err error) {
-	client, err := s.Client(60 * time.Second)
-	if err != nil {
-		return r, err
-	}
-	request := map[string]string{"cluster": ClusterName, "by": "test"}
-	if to != "" {
-		request["to"] = to
-	}
-	return r, client.Post(ctx, wire.PathSwitchover, request, &r)
-}
-
 // StatusOf is one controller's own account, whoever leads.
 func (s *Site) StatusOf(ctx context.Context, c *Controller) (status wire.Status, err error) {
 	client, err := ctl.NewClient([]string{c.URL}, 2*time.Second)

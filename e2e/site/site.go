@@ -164,6 +164,7 @@ func Start(ctx context.Context, st *stack.Stack, o Options) (*Site, error) {
 		{"starting ProxySQL, if there is one, without a server", s.startProxySQLs},
 		{"starting the proxies' sidecars, if there are any", s.startProxySidecars},
 		{"waiting until the proxies lead to the master", s.WaitRouted},
+		{"waiting until every controller holds a tripwire on it", s.waitTripwires},
 	} {
 		o.Progress("%s", part.what)
 		if err := part.start(ctx); err != nil {
@@ -346,7 +347,7 @@ func Until(ctx context.Context, what string, check func(context.Context) error) 
 
 // WaitRouted waits until the leader says that every proxy was read back to lead to the master, and one answers there.
 func (s *Site) WaitRouted(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	return Until(ctx, "the proxies lead to the master", func(ctx context.Context) error {
 		status, err := s.Status(ctx)
@@ -367,7 +368,7 @@ func (s *Site) WaitRouted(ctx context.Context) error {
 			}
 		}
 		for _, p := range s.Proxies {
-			conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", p.Listen)
+			conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", p.Listen)
 			if err != nil {
 				return err
 			}

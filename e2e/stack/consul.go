@@ -61,7 +61,7 @@ func (c *Consul) Datacenter() string { return c.datacenter }
 
 // Start starts Consul (again, on the same address) and waits until it has a leader and takes writes.
 func (c *Consul) Start(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if err := c.Wait(ctx); err != nil {
 		return err

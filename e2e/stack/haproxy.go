@@ -53,7 +53,7 @@ func (s *Stack) startHAProxy(
 
 // Start starts HAProxy (again) and waits until it listens.
 func (h *HAProxy) Start(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := h.Wait(ctx); err != nil {
 		return err

@@ -319,7 +319,7 @@ func (p *Process) WaitFor(ctx context.Context, what string, check func(context.C
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
+		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err := check(attempt)
 		cancel()
 		if err == nil {

@@ -195,7 +195,7 @@ func (p *ProxySQL) Open(account Account, schema string) (*sql.DB, error) {
 
 // Start starts it (again) and waits until both doors answer. What was saved to disk is in force, nothing else.
 func (p *ProxySQL) Start(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := p.Wait(ctx); err != nil {
 		return err

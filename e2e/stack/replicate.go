@@ -46,7 +46,7 @@ func Replicate(ctx context.Context, replica, source *Server, options ReplicateOp
 	if err := replica.Exec(ctx, statements...); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	return replica.WaitFor(ctx, "replication from "+source.Name(), func(ctx context.Context) error {
 		status, err := replica.ReplicaStatus(ctx)

@@ -193,7 +193,7 @@ func (s *Server) Value(ctx context.Context, query string, args ...any) (string, 
 
 // Start starts the server (again) and waits until it answers. After Kill it waits for the old process to be gone.
 func (s *Server) Start(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	if err := s.Wait(ctx); err != nil {
 		return err

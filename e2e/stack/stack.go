@@ -200,7 +200,7 @@ func (s *Stack) Close() error {
 		failures = append(failures, p.Kill())
 	}
 	for _, p := range procs {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		if err := p.Wait(ctx); err != nil {
 			failures = append(failures, fmt.Errorf("%s (pid %d) did not end: %w", p.Name(), p.Pid(), err))
 		}

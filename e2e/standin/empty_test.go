@@ -21,7 +21,7 @@ func TestWithoutAServer(t *testing.T) {
 	if id, err := c.value("SELECT CONNECTION_ID()"); err != nil || id == "" {
 		t.Errorf("SELECT CONNECTION_ID() ended with %q, %v", id, err)
 	}
-	if took := time.Since(begin); took > time.Second {
+	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("what the proxy answers by itself took %v, as if it waited for a server", took)
 	}
 	for _, query := range []string{"BEGIN", "SELECT 1", "SELECT @@version", "SHOW TABLES", "SET @a=1"} {

@@ -229,7 +229,7 @@ func TestDownHungAndRestarted(t *testing.T) {
 	if _, err := c.Publish(ctx, record(2, "db2")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("hung: %v, want a deadline exceeded", err)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("hung: it took %s to give up", took)
 	}
 	must(t, real.Thaw())

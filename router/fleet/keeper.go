@@ -86,7 +86,7 @@ func (f *Fleet) keep(ctx context.Context, m *member, table routes.Table) error {
 		if err := f.ledger.Repaired(ctx, m.proxy.Name(), table, was); err != nil {
 			return fmt.Errorf("proxy %s: record its repair: %w", m.proxy.Name(), err)
 		}
-		m.setStrayed("")
+		m.told(was)
 	}
 	if !m.unrecorded(table) {
 		return nil
@@ -114,10 +114,9 @@ func (f *Fleet) look(ctx context.Context, m *member, table routes.Table) error {
 	proof, err := m.proxy.Read(ctx, table)
 	if err == nil && !(proof.Holds && proof.ReadersHold()) {
 		was := proof
-		proof, err = f.repair(ctx, m, table, before, was)
-		if err == nil {
-			m.strayedFrom(table, before, was, proof)
-		} else if was.Holds {
+		// Before the repair, as it may need several looks, or leave half of it done.
+		m.drifted(strayed(before, table, was))
+		if proof, err = f.repair(ctx, m, table, before, was); err != nil && was.Holds {
 			// The writer was read back, and only its readers are not repaired.
 			proof, err = was, nil
 		}
@@ -130,16 +129,17 @@ func (f *Fleet) look(ctx context.Context, m *member, table routes.Table) error {
 	return err
 }
 
-// strayedFrom remembers what a proxy did that had confirmed the table and was put
-// back now. It may have been down meanwhile, and have come back with an old file.
-func (m *member) strayedFrom(table routes.Table, before ProxyStatus, was, is routes.Proof) {
-	switch {
-	case before.Epoch != table.Epoch || before.Revision != table.Revision || !is.Holds:
-	case !was.Holds:
-		m.setStrayed(was.String())
-	case before.Proof.Readers != nil && before.Proof.ReadersHold() && is.ReadersHold():
-		m.setStrayed(was.Readers.String())
+// strayed reports what a proxy was seen to do instead of following a table that it
+// had confirmed; empty if it had not. It may have been down meanwhile, and have come
+// back with an old file.
+func strayed(before ProxyStatus, table routes.Table, was routes.Proof) string {
+	switch confirmed := before.Epoch == table.Epoch && before.Revision == table.Revision; {
+	case confirmed && !was.Holds:
+		return was.String()
+	case confirmed && before.readersConfirmed && !was.ReadersHold():
+		return was.Readers.String()
 	}
+	return ""
 }
 
 func (f *Fleet) repair(ctx context.Context, m *member, table routes.Table, before ProxyStatus, was routes.Proof) (routes.Proof, error) {

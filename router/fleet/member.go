@@ -37,6 +37,8 @@ type ProxyStatus struct {
 	NextLook time.Time
 	// Repairs counts how often it was put back since this process began.
 	Repairs int
+	// readersConfirmed is whether it has followed that table's readers too.
+	readersConfirmed bool
 }
 
 // ErrOlder is wrapped by the refusal of a table that is older than one that was
@@ -61,9 +63,9 @@ type member struct {
 	status ProxyStatus
 	// recorded is the newest table whose confirmation is in the ledger.
 	recorded routes.Table
-	// strayed says what the proxy did when it was last put back; empty once the
-	// ledger knows.
-	strayed string
+	// drift says what the proxy did when it was last seen to have left its route, until
+	// it follows again; then that is strayed, until the ledger knows.
+	drift, strayed string
 	// busy, failures and due are the keeper's; interrupt breaks off its look.
 	busy      bool
 	failures  int
@@ -121,8 +123,16 @@ func (m *member) note(table routes.Table, proof routes.Proof, err error) {
 	if err != nil {
 		m.status.LastError = err.Error()
 	}
-	if m.status.Holds {
-		m.status.Epoch, m.status.Revision, m.status.ConfirmedAt = table.Epoch, table.Revision, m.now()
+	if !m.status.Holds {
+		return
+	}
+	follows := proof.ReadersHold()
+	m.status.readersConfirmed = follows && proof.Readers != nil ||
+		m.status.readersConfirmed && m.status.Epoch == table.Epoch && m.status.Revision == table.Revision
+	m.status.Epoch, m.status.Revision, m.status.ConfirmedAt = table.Epoch, table.Revision, m.now()
+	if follows && m.drift != "" {
+		m.strayed, m.drift = m.drift, ""
+		m.status.Repairs++
 	}
 }
 
@@ -155,12 +165,21 @@ func (m *member) record(table routes.Table) {
 	m.recorded = table
 }
 
-func (m *member) setStrayed(was string) {
+// drifted remembers what a proxy does that has left its route, the first sight of it.
+func (m *member) drifted(was string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.strayed = was
-	if was != "" {
-		m.status.Repairs++
+	if m.drift == "" {
+		m.drift = was
+	}
+}
+
+// told forgets what the ledger knows now.
+func (m *member) told(was string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.strayed == was {
+		m.strayed = ""
 	}
 }
 

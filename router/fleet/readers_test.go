@@ -90,3 +90,38 @@ func TestReadersNeverSpoilAWriter(t *testing.T) {
 		stop()
 	})
 }
+
+// TestARepairIsRecordedHoweverOftenItWasTried: also if the attempt that succeeded is one whose answer was lost.
+func TestARepairIsRecordedHoweverOftenItWasTried(t *testing.T) {
+	for name, through := range map[string]bool{"the second attempt is through": false, "the first attempt's answer is lost": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				proxy, forget := reading(false)
+				apply := proxy.apply
+				var fail atomic.Bool
+				proxy.apply = func(ctx context.Context, table routes.Table) (routes.Proof, error) {
+					if !fail.CompareAndSwap(true, false) {
+						return apply(ctx, table)
+					}
+					if through {
+						_, _ = apply(ctx, table) // the answer is lost
+					}
+					return routes.Proof{}, errors.New("no answer")
+				}
+				ledger := newBook(table(1, 1))
+				f := newFleet(t, ledger, proxy)
+				defer keep(t, f)()
+				time.Sleep(time.Second)
+				fail.Store(true)
+				forget()
+				time.Sleep(5 * time.Second)
+				if got := ledger.repairs(); len(got) != 1 || !strings.Contains(got[0], "reading from db2:3306") {
+					t.Errorf("repaired %q", got)
+				}
+				if status := f.Status()[0]; status.Repairs != 1 || !status.Proof.ReadersHold() {
+					t.Errorf("status %+v", status)
+				}
+			})
+		})
+	}
+}

@@ -297,7 +297,7 @@ func TestFrozen(t *testing.T) {
 			begun := time.Now()
 			err := verb(short, s)
 			cancel()
-			if took := time.Since(begun); took > 1500*time.Millisecond {
+			if took := time.Since(begun); took > 10*time.Second {
 				t.Errorf("%s took %v with 200 ms", name, took)
 			}
 			if !errors.Is(err, context.DeadlineExceeded) {
