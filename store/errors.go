@@ -23,6 +23,8 @@ var (
 	ErrForeign = errors.New("it belongs to another controller")
 	// ErrDamaged is wrapped when the data directory cannot be trusted any more.
 	ErrDamaged = errors.New("its content is damaged")
+	// ErrNewer is wrapped when what is whole cannot be read: a newer release wrote it.
+	ErrNewer = errors.New("a newer release wrote it")
 )
 
 // damaged says what is wrong with a data directory, and the way out of it.
@@ -30,6 +32,20 @@ func damaged(dir string, cause error) error {
 	return fmt.Errorf("data directory %s: %w: %w; while a majority of the other controllers is up and in step, "+
 		"stop this one, remove the directory and start it again: it resyncs from them "+
 		"(a single controller has to be restored from a backup)", dir, ErrDamaged, cause)
+}
+
+// newer says what this release cannot read. To remove the directory would not help:
+// the others would send the same again.
+func newer(dir string, cause error) error {
+	return fmt.Errorf("data directory %s: %w: %w; nothing is lost: run the release that the other controllers run", dir, ErrNewer, cause)
+}
+
+// distrusted is damaged, or newer where that is the cause.
+func distrusted(dir string, cause error) error {
+	if errors.Is(cause, ErrNewer) {
+		return newer(dir, cause)
+	}
+	return damaged(dir, cause)
 }
 
 func foreign(dir string, cause error) error {

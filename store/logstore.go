@@ -13,7 +13,6 @@ import (
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 
-	"switchyard/store/codec"
 	"switchyard/store/ledger"
 )
 
@@ -133,6 +132,10 @@ func intact(entry *raft.Log) error {
 	return nil
 }
 
+// decoder reads a command. One that has its checksum and cannot be read is of a newer
+// release.
+type decoder func(data []byte) (ledger.Command, error)
+
 // contents is what a walk through the whole log finds.
 type contents struct {
 	first, last, lastTerm uint64
@@ -145,7 +148,7 @@ type contents struct {
 
 // walk reads every entry, as raft will: an entry that it cannot use must be
 // found before it runs. Commands up to applied were understood once.
-func walk(log raft.LogStore, applied uint64) (contents, error) {
+func walk(log raft.LogStore, applied uint64, decode decoder) (contents, error) {
 	first, err := log.FirstIndex()
 	if err != nil {
 		return contents{}, fmt.Errorf("the raft log has no beginning: %w", err)
@@ -167,14 +170,14 @@ func walk(log raft.LogStore, applied uint64) (contents, error) {
 			return contents{}, fmt.Errorf("raft entry %d says that it is entry %d of term %d", index, entry.Index, entry.Term)
 		}
 		found.lastTerm = entry.Term
-		if err := found.examine(&entry, applied); err != nil {
+		if err := found.examine(&entry, applied, decode); err != nil {
 			return contents{}, err
 		}
 	}
 	return found, nil
 }
 
-func (c *contents) examine(entry *raft.Log, applied uint64) error {
+func (c *contents) examine(entry *raft.Log, applied uint64, decode decoder) error {
 	switch entry.Type {
 	case raft.LogCommand:
 		if err := intact(entry); err != nil {
@@ -183,9 +186,9 @@ func (c *contents) examine(entry *raft.Log, applied uint64) error {
 		if entry.Index <= applied {
 			return nil
 		}
-		cmd, err := codec.DecodeCommand(entry.Data)
+		cmd, err := decode(entry.Data)
 		if err != nil {
-			return fmt.Errorf("raft entry %d: %w", entry.Index, err)
+			return fmt.Errorf("raft entry %d: %w: %w", entry.Index, ErrNewer, err)
 		}
 		if _, ok := cmd.(ledger.BeginControllerChange); ok {
 			c.changed = true

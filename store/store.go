@@ -92,7 +92,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	}
 	s.machine = &machine{
 		ledgerID: s.cfg.LedgerID, db: s.disk.db, changed: s.changed, stop: s.stop, applied: s.disk.applied,
-		marks: held, standing: s.standing,
+		marks: held, standing: s.standing, decode: s.cfg.decode,
 	}
 	state := s.disk.state
 	s.machine.current.Store(&state)

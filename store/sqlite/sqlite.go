@@ -20,6 +20,9 @@ var (
 	// ErrDamaged is wrapped by every error that says that the file's content
 	// cannot be trusted.
 	ErrDamaged = errors.New("the file is damaged")
+	// ErrNewer is wrapped by every error that says that a newer release wrote the
+	// file, or what is in it.
+	ErrNewer = errors.New("a newer release wrote it")
 	// ErrForeign is wrapped when the file belongs to another ledger or node.
 	ErrForeign = errors.New("the file belongs to another controller")
 )
