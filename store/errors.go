@@ -5,6 +5,9 @@ package store
 import (
 	"errors"
 	"fmt"
+	"syscall"
+
+	"switchyard/store/sqlite"
 )
 
 var (
@@ -45,7 +48,33 @@ func distrusted(dir string, cause error) error {
 	if errors.Is(cause, ErrNewer) {
 		return newer(dir, cause)
 	}
+	return damagedOrFull(dir, cause)
+}
+
+// errNoNextFile is wrapped where raft's log could not begin a file: raft-wal only logs
+// why, and it is the space in nearly all cases.
+var errNoNextFile = errors.New("there may be no space")
+
+// full reports whether there was no space.
+func full(err error) bool {
+	return errors.Is(err, sqlite.ErrFull) || errors.Is(err, errNoNextFile) ||
+		errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG) || errors.Is(err, syscall.EDQUOT)
+}
+
+// damagedOrFull is damaged, except where there was no space.
+func damagedOrFull(dir string, cause error) error {
+	if full(cause) {
+		return fmt.Errorf("data directory %s: %w", dir, cause)
+	}
 	return damaged(dir, cause)
+}
+
+// room adds to an error for want of space what is to be done.
+func room(dir string, err error) error {
+	if !full(err) {
+		return err
+	}
+	return fmt.Errorf("%w; make room for data_dir %s and start this controller again: what was acknowledged is kept", err, dir)
 }
 
 func foreign(dir string, cause error) error {

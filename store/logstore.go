@@ -29,13 +29,16 @@ func openLog(cfg Config, logger *raftLogger) (log *wal.WAL, err error) {
 			log, err = nil, damaged(cfg.DataDir, fmt.Errorf("the raft log cannot be opened: %v", cause))
 		}
 	}()
+	if err := finishRotation(filepath.Join(cfg.DataDir, raftName), cfg.Compaction.SegmentBytes); err != nil {
+		return nil, damagedOrFull(cfg.DataDir, fmt.Errorf("the raft log cannot be opened: %w", err))
+	}
 	log, err = wal.Open(filepath.Join(cfg.DataDir, raftName),
 		wal.WithLogger(logger), wal.WithSegmentSize(cfg.Compaction.SegmentBytes))
 	if err != nil {
-		return nil, damaged(cfg.DataDir, fmt.Errorf("the raft log cannot be opened: %w", err))
+		return nil, damagedOrFull(cfg.DataDir, fmt.Errorf("the raft log cannot be opened: %w", err))
 	}
 	if err := probe(log); err != nil {
-		return nil, damaged(cfg.DataDir, errors.Join(fmt.Errorf("raft's vote cannot be kept: %w", err), log.Close()))
+		return nil, damagedOrFull(cfg.DataDir, errors.Join(fmt.Errorf("raft's vote cannot be kept: %w", err), log.Close()))
 	}
 	return log, nil
 }
@@ -72,6 +75,9 @@ var (
 func (g *guardedLog) check(doing string, err error) error {
 	if err == nil || errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, wal.ErrClosed) || !g.armed.Load() {
 		return err
+	}
+	if errors.Is(err, wal.ErrSealed) {
+		err = fmt.Errorf("its next file could not be begun, as was logged before: %w: %w", errNoNextFile, err)
 	}
 	g.fail(fmt.Errorf("raft log: %s: %w", doing, err))
 	runtime.Goexit()

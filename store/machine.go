@@ -145,16 +145,17 @@ func (m *machine) Restore(source io.ReadCloser) error {
 
 // stopper remembers the first error after which a controller must not go on.
 type stopper struct {
+	dir    string
 	once   sync.Once
 	cause  error
 	failed chan struct{}
 }
 
-func newStopper() *stopper { return &stopper{failed: make(chan struct{})} }
+func newStopper(dir string) *stopper { return &stopper{dir: dir, failed: make(chan struct{})} }
 
 func (s *stopper) fail(err error) {
 	s.once.Do(func() {
-		s.cause = err
+		s.cause = room(s.dir, err)
 		close(s.failed)
 	})
 }

@@ -60,13 +60,13 @@ func Open(cfg Config, logger *slog.Logger) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		cfg: cfg, logger: logger, stop: newStopper(), done: make(chan struct{}),
+		cfg: cfg, logger: logger, stop: newStopper(cfg.DataDir), done: make(chan struct{}),
 		changed: newBroadcast[struct{}](), leading: newLeading(),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.open(context.Background()); err != nil {
 		s.end()
-		return nil, errors.Join(err, s.release())
+		return nil, errors.Join(room(s.cfg.DataDir, err), s.release())
 	}
 	s.watching.Go(s.watchLeadership)
 	s.watching.Go(s.tendControllers)
