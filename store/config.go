@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"switchyard/store/codec"
+
 	"switchyard/store/ledger"
 )
 
@@ -108,6 +110,9 @@ type Config struct {
 	// Now dates the first generation of a fresh ledger. Raft itself goes by the
 	// machine's clock.
 	Now func() time.Time
+
+	// decode is codec's; a test has one that knows less, as an older release does.
+	decode decoder
 }
 
 // withDefaults fills what was left out.
@@ -133,6 +138,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Compaction.SegmentBytes == 0 {
 		c.Compaction.SegmentBytes = 8 << 20
+	}
+	if c.decode == nil {
+		c.decode = codec.DecodeCommand
 	}
 	if c.MarkEvery == 0 {
 		c.MarkEvery = markEvery

@@ -163,11 +163,19 @@ func TestUnusableDirectoriesAndAddresses(t *testing.T) {
 // TestUndecodableCommand holds that a controller that does not understand a
 // command stops, and applies nothing that comes after it.
 func TestUndecodableCommand(t *testing.T) {
-	for name, entry := range map[string]raft.Log{
-		"unknown kind":  {Data: []byte("\x01{\"kind\":\"dance\",\"command\":{}}")},
-		"damaged bytes": {Data: []byte("\x01{}"), Extensions: []byte("none")},
+	for name, c := range map[string]struct {
+		entry  raft.Log
+		why    error
+		remedy string
+	}{
+		"unknown kind":    {raft.Log{Data: []byte("\x01{\"kind\":\"dance\",\"command\":{}}")}, ErrNewer, "run the release"},
+		"unknown version": {raft.Log{Data: []byte("\x02whatever")}, ErrNewer, "run the release"},
+		"unknown field": {raft.Log{Data: []byte("\x01{\"kind\":\"prune-audit\",\"command\":{\"before\":\"2026-03-04T05:06:07Z\",\"moon\":1}}")},
+			ErrNewer, "run the release"},
+		"damaged bytes": {raft.Log{Data: []byte("\x01{}"), Extensions: []byte("none")}, ErrDamaged, "remove the directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			entry := c.entry
 			cfg := single(t)
 			s := open(t, cfg)
 			leader(t, s)
@@ -189,7 +197,7 @@ func TestUndecodableCommand(t *testing.T) {
 			if knows(s, 2) || !knows(s, 1) {
 				t.Error("it carried on")
 			}
-			refuses(t, cfg, ErrDamaged, "raft entry", "remove the directory")
+			refuses(t, cfg, c.why, "raft entry", c.remedy)
 		})
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 
-	"switchyard/store/codec"
 	"switchyard/store/ledger"
 )
 
@@ -30,13 +29,16 @@ func openLog(cfg Config, logger *raftLogger) (log *wal.WAL, err error) {
 			log, err = nil, damaged(cfg.DataDir, fmt.Errorf("the raft log cannot be opened: %v", cause))
 		}
 	}()
+	if err := finishRotation(filepath.Join(cfg.DataDir, raftName), cfg.Compaction.SegmentBytes); err != nil {
+		return nil, damagedOrFull(cfg.DataDir, fmt.Errorf("the raft log cannot be opened: %w", err))
+	}
 	log, err = wal.Open(filepath.Join(cfg.DataDir, raftName),
 		wal.WithLogger(logger), wal.WithSegmentSize(cfg.Compaction.SegmentBytes))
 	if err != nil {
-		return nil, damaged(cfg.DataDir, fmt.Errorf("the raft log cannot be opened: %w", err))
+		return nil, damagedOrFull(cfg.DataDir, fmt.Errorf("the raft log cannot be opened: %w", err))
 	}
 	if err := probe(log); err != nil {
-		return nil, damaged(cfg.DataDir, errors.Join(fmt.Errorf("raft's vote cannot be kept: %w", err), log.Close()))
+		return nil, damagedOrFull(cfg.DataDir, errors.Join(fmt.Errorf("raft's vote cannot be kept: %w", err), log.Close()))
 	}
 	return log, nil
 }
@@ -73,6 +75,9 @@ var (
 func (g *guardedLog) check(doing string, err error) error {
 	if err == nil || errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, wal.ErrClosed) || !g.armed.Load() {
 		return err
+	}
+	if errors.Is(err, wal.ErrSealed) {
+		err = fmt.Errorf("its next file could not be begun, as was logged before: %w: %w", errNoNextFile, err)
 	}
 	g.fail(fmt.Errorf("raft log: %s: %w", doing, err))
 	runtime.Goexit()
@@ -133,6 +138,10 @@ func intact(entry *raft.Log) error {
 	return nil
 }
 
+// decoder reads a command. One that has its checksum and cannot be read is of a newer
+// release.
+type decoder func(data []byte) (ledger.Command, error)
+
 // contents is what a walk through the whole log finds.
 type contents struct {
 	first, last, lastTerm uint64
@@ -145,7 +154,7 @@ type contents struct {
 
 // walk reads every entry, as raft will: an entry that it cannot use must be
 // found before it runs. Commands up to applied were understood once.
-func walk(log raft.LogStore, applied uint64) (contents, error) {
+func walk(log raft.LogStore, applied uint64, decode decoder) (contents, error) {
 	first, err := log.FirstIndex()
 	if err != nil {
 		return contents{}, fmt.Errorf("the raft log has no beginning: %w", err)
@@ -167,14 +176,14 @@ func walk(log raft.LogStore, applied uint64) (contents, error) {
 			return contents{}, fmt.Errorf("raft entry %d says that it is entry %d of term %d", index, entry.Index, entry.Term)
 		}
 		found.lastTerm = entry.Term
-		if err := found.examine(&entry, applied); err != nil {
+		if err := found.examine(&entry, applied, decode); err != nil {
 			return contents{}, err
 		}
 	}
 	return found, nil
 }
 
-func (c *contents) examine(entry *raft.Log, applied uint64) error {
+func (c *contents) examine(entry *raft.Log, applied uint64, decode decoder) error {
 	switch entry.Type {
 	case raft.LogCommand:
 		if err := intact(entry); err != nil {
@@ -183,9 +192,9 @@ func (c *contents) examine(entry *raft.Log, applied uint64) error {
 		if entry.Index <= applied {
 			return nil
 		}
-		cmd, err := codec.DecodeCommand(entry.Data)
+		cmd, err := decode(entry.Data)
 		if err != nil {
-			return fmt.Errorf("raft entry %d: %w", entry.Index, err)
+			return fmt.Errorf("raft entry %d: %w: %w", entry.Index, ErrNewer, err)
 		}
 		if _, ok := cmd.(ledger.BeginControllerChange); ok {
 			c.changed = true

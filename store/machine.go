@@ -10,7 +10,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"switchyard/store/codec"
 	"switchyard/store/ledger"
 	"switchyard/store/sqlite"
 )
@@ -24,6 +23,7 @@ type machine struct {
 	stop     *stopper
 	marks    *marks
 	standing *standing
+	decode   decoder
 
 	applied sqlite.Position
 	current atomic.Pointer[ledger.State]
@@ -83,10 +83,10 @@ func (m *machine) follow(entries []*raft.Log, results []any) (
 		if err := intact(entry); err != nil {
 			return state, at, nil, nil, err
 		}
-		cmd, err := codec.DecodeCommand(entry.Data)
+		cmd, err := m.decode(entry.Data)
 		if err != nil {
 			return state, at, nil, nil, fmt.Errorf("raft entry %d cannot be applied, and to leave it out would be to "+
-				"differ from the other controllers: %w; run the release that they run", entry.Index, err)
+				"differ from the other controllers: %w: %w; run the release that they run", entry.Index, ErrNewer, err)
 		}
 		next, changes, err := ledger.Apply(state, cmd)
 		var rejection *ledger.Rejection
@@ -130,6 +130,9 @@ func (m *machine) Restore(source io.ReadCloser) error {
 	}
 	if err != nil {
 		err = fmt.Errorf("the leader's snapshot cannot be taken: %w", err)
+		if errors.Is(err, ErrNewer) {
+			err = fmt.Errorf("%w; run the release that the leader runs", err)
+		}
 		m.stop.fail(err)
 		return err
 	}
@@ -142,16 +145,17 @@ func (m *machine) Restore(source io.ReadCloser) error {
 
 // stopper remembers the first error after which a controller must not go on.
 type stopper struct {
+	dir    string
 	once   sync.Once
 	cause  error
 	failed chan struct{}
 }
 
-func newStopper() *stopper { return &stopper{failed: make(chan struct{})} }
+func newStopper(dir string) *stopper { return &stopper{dir: dir, failed: make(chan struct{})} }
 
 func (s *stopper) fail(err error) {
 	s.once.Do(func() {
-		s.cause = err
+		s.cause = room(s.dir, err)
 		close(s.failed)
 	})
 }

@@ -53,6 +53,8 @@ func (d *disk) open(ctx context.Context, cfg Config, statePath string, logger *r
 	switch {
 	case errors.Is(err, sqlite.ErrForeign):
 		return foreign(cfg.DataDir, err)
+	case errors.Is(err, sqlite.ErrNewer):
+		return newer(cfg.DataDir, err)
 	case errors.Is(err, sqlite.ErrDamaged):
 		return damaged(cfg.DataDir, err)
 	case err != nil:
@@ -70,13 +72,13 @@ func (d *disk) open(ctx context.Context, cfg Config, statePath string, logger *r
 // reconcile brings the state up to the snapshot if it is behind, and refuses a
 // directory in which something is missing.
 func (d *disk) reconcile(ctx context.Context, cfg Config) error {
-	found, err := walk(d.log, d.applied.Index)
+	found, err := walk(d.log, d.applied.Index, cfg.decode)
 	if err != nil {
-		return damaged(cfg.DataDir, err)
+		return distrusted(cfg.DataDir, err)
 	}
 	meta, err := d.newestSnapshot(ctx)
 	if err != nil {
-		return damaged(cfg.DataDir, err)
+		return distrusted(cfg.DataDir, err)
 	}
 	if err := d.agree(found, meta); err != nil {
 		return damaged(cfg.DataDir, err)

@@ -59,10 +59,14 @@ func readSnapshot(source io.Reader) (ledger.State, sqlite.Position, error) {
 		return ledger.State{}, sqlite.Position{}, err
 	}
 	if len(data) < snapshotHead || string(data[:len(snapshotMagic)]) != snapshotMagic {
-		return ledger.State{}, sqlite.Position{}, errors.New("it does not begin as a snapshot of this release does")
+		return ledger.State{}, sqlite.Position{}, fmt.Errorf("it does not begin as a snapshot of this release does: %w", ErrNewer)
 	}
 	numbers := data[len(snapshotMagic):]
 	at := sqlite.Position{Index: binary.BigEndian.Uint64(numbers), Term: binary.BigEndian.Uint64(numbers[8:])}
 	state, err := codec.DecodeState(data[snapshotHead:])
-	return state, at, err
+	if err != nil {
+		// Raft has checked that the bytes are those that were written.
+		return ledger.State{}, sqlite.Position{}, fmt.Errorf("%w: %w", ErrNewer, err)
+	}
+	return state, at, nil
 }

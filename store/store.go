@@ -60,13 +60,13 @@ func Open(cfg Config, logger *slog.Logger) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		cfg: cfg, logger: logger, stop: newStopper(), done: make(chan struct{}),
+		cfg: cfg, logger: logger, stop: newStopper(cfg.DataDir), done: make(chan struct{}),
 		changed: newBroadcast[struct{}](), leading: newLeading(),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.open(context.Background()); err != nil {
 		s.end()
-		return nil, errors.Join(err, s.release())
+		return nil, errors.Join(room(s.cfg.DataDir, err), s.release())
 	}
 	s.watching.Go(s.watchLeadership)
 	s.watching.Go(s.tendControllers)
@@ -92,7 +92,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	}
 	s.machine = &machine{
 		ledgerID: s.cfg.LedgerID, db: s.disk.db, changed: s.changed, stop: s.stop, applied: s.disk.applied,
-		marks: held, standing: s.standing,
+		marks: held, standing: s.standing, decode: s.cfg.decode,
 	}
 	state := s.disk.state
 	s.machine.current.Store(&state)

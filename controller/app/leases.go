@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -37,7 +38,13 @@ func newRegister(c *config.File, boot Boot, s *store.Store, log *slog.Logger) (*
 		}
 		cfg.Sidecars[server] = d.HTTP
 	}
-	r, err := leases.New(cfg, s, leases.File(filepath.Join(c.DataDir, wordsName)), log)
+	path := filepath.Join(c.DataDir, wordsName)
+	r, err := leases.New(cfg, s, leases.File(path), log)
+	if errors.Is(err, leases.ErrBook) {
+		return nil, &StartError{fmt.Errorf("data_dir: %s: %w; it keeps this controller from granting a lease to a master that was deposed: "+
+			"put it back, or, once no recovery is open (`switchyard recoveries`) and the longest lease has passed since this controller "+
+			"ended, remove it", path, err)}
+	}
 	if err != nil {
 		return nil, &StartError{fmt.Errorf("data_dir: %w", err)}
 	}

@@ -2,6 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -80,4 +83,36 @@ func TestLeasesAtTheDoor(t *testing.T) {
 	if _, err := adminapi.NewPeers("between-them").Word(ctx, base, q); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("a word for the sidecars' secret: %v", err)
 	}
+}
+
+// The file of words that is damaged, at whatever length, refuses the start by its name
+// and with what to do: what was in it must not be forgotten unseen.
+func TestDamagedWordsAreNamed(t *testing.T) {
+	t.Parallel()
+	c := file(t, 1, shop)
+	c.DataDir = t.TempDir()
+	s := open(t, c)
+	register(t, c, s)
+	path := filepath.Join(c.DataDir, wordsName)
+	whole, err := os.ReadFile(path)
+	if err != nil || len(whole) < 10 {
+		t.Fatalf("%q, %v", whole, err)
+	}
+	for name, text := range map[string]string{
+		"empty": "", "one byte": string(whole[:1]), "half": string(whole[:len(whole)/2]), "all but one byte": string(whole[:len(whole)-1]),
+		"zeros": strings.Repeat("\x00", len(whole)), "garbage": strings.Repeat("\xff", 4096), "something else": `{"moon":1}`,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := newRegister(c, "boot", s, quiet())
+		var start *StartError
+		if !errors.As(err, &start) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "remove it") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	register(t, c, s)
 }

@@ -17,6 +17,10 @@ func (f File) Read() ([]byte, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err == nil && len(data) == 0 {
+		// It is only ever replaced by a whole one: what was in it is lost.
+		err = errors.New("it is empty")
+	}
 	return data, err
 }
 

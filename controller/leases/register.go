@@ -17,6 +17,9 @@ import (
 	"switchyard/sidecar/protocol"
 )
 
+// ErrBook is wrapped when the book cannot be read.
+var ErrBook = errors.New("the book is damaged")
+
 // maxRuns bounds how many runs of one sidecar are remembered as over.
 const maxRuns = 16
 
@@ -81,14 +84,14 @@ func New(cfg Config, l Ledger, book Book, log *slog.Logger) (*Register, error) {
 	}
 	data, err := book.Read()
 	if err != nil {
-		return nil, fmt.Errorf("read the words that this controller gave: %w", err)
+		return nil, fmt.Errorf("read the words that this controller gave: %w: %w", ErrBook, err)
 	}
 	if len(data) > 0 {
 		p := page{Words: r.words}
 		decoder := json.NewDecoder(bytes.NewReader(data))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&p); err != nil {
-			return nil, fmt.Errorf("the words that this controller gave cannot be read: %w", err)
+			return nil, fmt.Errorf("the words that this controller gave cannot be read: %w: %w", ErrBook, err)
 		}
 		r.granted = time.Duration(p.LeaseMS) * time.Millisecond
 	}

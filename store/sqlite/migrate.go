@@ -26,8 +26,8 @@ func (d *DB) migrate(ctx context.Context) error {
 		return d.explain("migrate", err)
 	}
 	if version < 0 || version > len(names) {
-		return fmt.Errorf("migrate %s: the file is at version %d and this release knows %d: "+
-			"a newer release wrote it; run that one", d.path, version, len(names))
+		return fmt.Errorf("migrate %s: the file is at version %d and this release knows %d: %w; run that one",
+			d.path, version, len(names), ErrNewer)
 	}
 	for number := version + 1; number <= len(names); number++ {
 		if err := d.migrateTo(ctx, number, names[number-1]); err != nil {

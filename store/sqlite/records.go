@@ -238,7 +238,11 @@ func load[V any](ctx context.Context, d *DB, family string, add func(V) string) 
 		decoder := json.NewDecoder(bytes.NewReader(record))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&value); err != nil {
-			return fmt.Errorf("load %s: %w: %s %q: %w", d.path, ErrDamaged, family, key, err)
+			why := ErrDamaged
+			if sum.Valid {
+				why = ErrNewer // It is as it was written.
+			}
+			return fmt.Errorf("load %s: %w: %s %q: %w", d.path, why, family, key, err)
 		}
 		if own := add(value); own != key {
 			return fmt.Errorf("load %s: %w: %s %q holds the record of %q", d.path, ErrDamaged, family, key, own)

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	sqlite3 "github.com/mattn/go-sqlite3"
 
@@ -20,6 +21,11 @@ var (
 	// ErrDamaged is wrapped by every error that says that the file's content
 	// cannot be trusted.
 	ErrDamaged = errors.New("the file is damaged")
+	// ErrNewer is wrapped by every error that says that a newer release wrote the
+	// file, or what is in it.
+	ErrNewer = errors.New("a newer release wrote it")
+	// ErrFull is wrapped when there was no space.
+	ErrFull = errors.New("there is no space left")
 	// ErrForeign is wrapped when the file belongs to another ledger or node.
 	ErrForeign = errors.New("the file belongs to another controller")
 )
@@ -199,6 +205,9 @@ func (d *DB) explain(doing string, err error) error {
 	var from sqlite3.Error
 	if errors.As(err, &from) {
 		switch {
+		case from.Code == sqlite3.ErrFull, from.SystemErrno == syscall.ENOSPC, from.SystemErrno == syscall.EFBIG,
+			from.SystemErrno == syscall.EDQUOT:
+			return fmt.Errorf("%s %s: %w: %w", doing, d.path, ErrFull, err)
 		case from.Code == sqlite3.ErrCorrupt, from.Code == sqlite3.ErrNotADB,
 			from.ExtendedCode == sqlite3.ErrIoErrShortRead:
 			return fmt.Errorf("%s %s: %w: %w", doing, d.path, ErrDamaged, err)
