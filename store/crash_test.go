@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"switchyard/e2e/ports"
 	"switchyard/store/ledger"
 )
 
@@ -229,7 +230,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	dice := rand.New(rand.NewPCG(seed, 0))
-	o := order{Dir: filepath.Join(t.TempDir(), "data"), Address: freePorts(t, 1)[0]}
+	o := order{Dir: filepath.Join(t.TempDir(), "data"), Address: ports.Free(t, 1)[0]}
 	acked := map[string]bool{}
 	for range kills {
 		c := startChild(t, o, acked)
@@ -269,7 +270,7 @@ func TestNoSpaceLeft(t *testing.T) {
 		late  bool
 	}{{16 << 10, false}, {300 << 10, false}, {1, true}, {16 << 10, true}, {60 << 10, true}, {100 << 10, true}, {1 << 20, true}} {
 		t.Run(fmt.Sprintf("%d late %t", limit.bytes, limit.late), func(t *testing.T) {
-			o := order{Dir: filepath.Join(t.TempDir(), "data"), Address: freePorts(t, 1)[0]}
+			o := order{Dir: filepath.Join(t.TempDir(), "data"), Address: ports.Free(t, 1)[0]}
 			acked := map[string]bool{}
 			first := startChild(t, o, acked)
 			first.hear(200)
