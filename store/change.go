@@ -96,6 +96,7 @@ func (s *Store) tendControllers() {
 	tick := time.NewTicker(tendPause)
 	defer tick.Stop()
 	var t tending
+	outside := ""
 	for {
 		select {
 		case <-tick.C:
@@ -103,6 +104,15 @@ func (s *Store) tendControllers() {
 			return
 		case <-s.done:
 			return
+		}
+		if known := s.State().Controllers; known.Number != 0 {
+			s.stream.evict(known)
+		}
+		if now := s.Outside(); now != outside {
+			outside = now
+			if now != "" {
+				s.logger.Warn("this controller has no part in what the others decide", "why", now)
+			}
 		}
 		if !s.IsLeader() || s.State().Controllers.Change == nil {
 			t = tending{}

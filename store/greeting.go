@@ -173,6 +173,9 @@ func (s *stream) welcome(conn *greeted) error {
 	if refusal != "" {
 		return s.refuse(conn.Conn, answer{Refusal: refusal, ID: s.cfg.ID})
 	}
+	s.mu.Lock()
+	conn.from, conn.set = line.From, line.Set
+	s.mu.Unlock()
 	if _, err := say(conn.Conn, answer{ID: s.cfg.ID, Proof: talk.proof(acceptor)}); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ type stream struct {
 	done chan struct{}
 	mu   sync.Mutex
 	// conns is nil once this stream is closed.
-	conns map[net.Conn]struct{}
+	conns map[net.Conn]*greeted
 	// greetings counts by host those that have not said who they are; greeting
 	// is their sum.
 	greetings map[string]int
@@ -57,7 +57,7 @@ func listen(ctx context.Context, cfg Config, logger *slog.Logger) (*stream, erro
 			cfg.Bind, err)
 	}
 	return &stream{
-		Listener: listener, cfg: cfg, logger: logger, known: cfg.founders, done: make(chan struct{}), conns: map[net.Conn]struct{}{},
+		Listener: listener, cfg: cfg, logger: logger, known: cfg.founders, done: make(chan struct{}), conns: map[net.Conn]*greeted{},
 		greetings: map[string]int{}, complaints: map[complaint]time.Time{},
 	}, nil
 }
@@ -215,8 +215,22 @@ func (s *stream) track(raw net.Conn) (*greeted, error) {
 	if s.conns == nil {
 		return nil, errors.Join(net.ErrClosed, raw.Close())
 	}
-	s.conns[raw] = struct{}{}
-	return &greeted{Conn: raw, raw: raw, owner: s}, nil
+	conn := &greeted{Conn: raw, raw: raw, owner: s}
+	s.conns[raw] = conn
+	return conn, nil
+}
+
+// evict ends the connections that were accepted of those who are no controllers
+// any more: who was removed is told so when it dials again.
+func (s *stream) evict(known ledger.Controllers) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for raw, conn := range s.conns {
+		if _, ok := known.Find(conn.from); conn.from != "" && !ok && conn.set <= known.Number {
+			// An error here means that the connection was closed already.
+			_ = raw.Close()
+		}
+	}
 }
 
 func (s *stream) forget(conn net.Conn) {
@@ -231,7 +245,11 @@ type greeted struct {
 	net.Conn
 	raw   net.Conn
 	owner *stream
-	once  sync.Once
+	// from is who dialed, where that is known, and set what it knew; the owner's
+	// lock guards them.
+	from string
+	set  uint64
+	once sync.Once
 	// welcome greets an accepted connection, admitted ends its greeting.
 	welcome  func(*greeted) error
 	admitted func()

@@ -55,6 +55,8 @@ func says(svc *service) *service {
 			return wire.Done{By: r.By}, nil
 		case wire.TransferRequest:
 			return wire.Done{By: r.By}, nil
+		case wire.ControllersRequest:
+			return wire.Done{By: r.By}, nil
 		}
 		return nil, fmt.Errorf("unexpected %T", request)
 	}
@@ -88,6 +90,7 @@ func TestRolesMayDoWhatTheyAreFor(t *testing.T) {
 		{"POST", "/api/v1/datacenter-down", `{"dc":"dc2","duration":"2h"` + by, 2},
 		{"POST", "/api/v1/datacenter-up", `{"dc":"dc2"` + by, 2},
 		{"POST", "/api/v1/transfer-leader", `{"to":"c2","force":true}`, 3},
+		{"POST", "/api/v1/change-controllers", `{"change":"remove","id":"c2"}`, 3},
 		{"POST", "/api/v1/failover", `{"cluster":"main","force":false` + by, 2},
 		{"POST", "/api/v1/failover", `{"cluster":"main","force":true` + by, 3},
 		{"POST", "/api/v1/promotion-rule", "{" + server + `,"rule":"must_not"` + by, 3},
@@ -243,7 +246,7 @@ func TestForwardedCallsSayWhoseTheyAre(t *testing.T) {
 	}
 	leader := open(t, adminapi.Config{SelfID: "c1", Secret: secret, Auth: tokens()}, svc)
 	peers := map[string]string{"c1": leader.url}
-	follower := open(t, adminapi.Config{SelfID: "c2", Secret: secret, Auth: tokens(), Peers: peers}, &service{leaderID: "c1"})
+	follower := open(t, adminapi.Config{SelfID: "c2", Secret: secret, Auth: tokens(), Peers: at(peers)}, &service{leaderID: "c1"})
 	const wanted = `{"cluster":"main","by":"somebody else"}`
 	if r := into[wire.Recovery](t, send(t, "POST", follower.url+"/api/v1/switchover", wanted, bearer(dayToken)...)); r.By != "op" || by.Load() != "op" {
 		t.Errorf("%+v, by %v", r, by.Load())
@@ -262,7 +265,7 @@ func TestForwardedCallsSayWhoseTheyAre(t *testing.T) {
 		"not signed with the controllers' shared secret":      {SelfID: "c3", Secret: "another", Auth: tokens()},
 		"is not signed with the controllers' shared secret; ": {SelfID: "c3", Auth: tokens()},
 	} {
-		other.Peers = peers
+		other.Peers = at(peers)
 		d := open(t, other, &service{leaderID: "c1"})
 		wantError(t, send(t, "POST", d.url+"/api/v1/switchover", wanted, bearer(dayToken)...), 401, wire.Unauthorized, name)
 	}

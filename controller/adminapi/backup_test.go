@@ -21,7 +21,7 @@ func TestBackups(t *testing.T) {
 	}
 	leader := open(t, adminapi.Config{SelfID: "c1"}, svc)
 	peers := map[string]string{"c1": leader.url}
-	follower := open(t, adminapi.Config{SelfID: "c2", Peers: peers}, &service{leaderID: "c1",
+	follower := open(t, adminapi.Config{SelfID: "c2", Peers: at(peers)}, &service{leaderID: "c1",
 		backup: func(_ context.Context, local bool) ([]byte, error) {
 			if !local {
 				t.Error("a follower was asked for what only the leader knows")

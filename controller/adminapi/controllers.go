@@ -15,6 +15,9 @@ type Controllers interface {
 	// TransferLeader returns once somebody else leads; it is called on the leader
 	// only.
 	TransferLeader(ctx context.Context, request wire.TransferRequest) (wire.Done, error)
+	// ChangeControllers begins to add, remove or move a controller; it is called on
+	// the leader only.
+	ChangeControllers(ctx context.Context, request wire.ControllersRequest) (wire.Done, error)
 }
 
 // controllerCalls are the routes of Controllers. The list is not forwarded: it
@@ -31,6 +34,7 @@ func (s *Server) controllerCalls() []route {
 			handle: func(r *request) (any, error) { return s.service.Voice(r.ctx) },
 		},
 		operation(s, wire.PathTransferLeader, answer, s.service.TransferLeader),
+		operation(s, wire.PathChangeControllers, answer, s.service.ChangeControllers),
 	}
 }
 

@@ -162,6 +162,8 @@ func changes() map[string]description {
 			wire.DatacenterDownRequest{}, map[string]any{"dc": "dc2", "duration": "2h", "reason": "power works"}, "dc", "duration", "reason"),
 		"POST " + wire.PathDatacenterUp: done("datacenterUp", "Take such a mark back.", wire.DatacenterUpRequest{},
 			map[string]any{"dc": "dc2", "reason": "done"}, "dc"),
+		"POST " + wire.PathChangeControllers: done("changeControllers", "Add a controller, remove one, or give one other addresses.", wire.ControllersRequest{},
+			map[string]any{"change": "remove", "id": "c4", "reason": "its rack goes"}, "change", "id"),
 		"POST " + wire.PathTransferLeader: done("transferLeader", "Have another controller lead.", wire.TransferRequest{},
 			map[string]any{"to": "c2", "force": false, "reason": "the rack moves"}),
 	}

@@ -113,6 +113,10 @@ func (o operations) Failover(_ context.Context, r wire.FailoverRequest) (wire.Re
 	return answered[wire.Recovery](o, r)
 }
 
+func (o operations) ChangeControllers(_ context.Context, r wire.ControllersRequest) (wire.Done, error) {
+	return answered[wire.Done](o, r)
+}
+
 func (o operations) TransferLeader(_ context.Context, r wire.TransferRequest) (wire.Done, error) {
 	return answered[wire.Done](o, r)
 }

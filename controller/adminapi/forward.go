@@ -48,7 +48,7 @@ func (s *Server) askLeader(ctx context.Context, r *request, leaderID, path strin
 		return call.Reply{}, wire.NewError(wire.NoLeader, fmt.Sprintf("controller %s knows no leader", s.config.SelfID),
 			"a majority of the controllers must run and reach each other; see switchyard status")
 	}
-	base, ok := s.config.Peers[leaderID]
+	base, ok := s.peer(leaderID)
 	if !ok {
 		return call.Reply{}, wire.NewError(wire.NoLeader,
 			fmt.Sprintf("controller %s knows no URL of the leader %s", s.config.SelfID, leaderID),
@@ -68,6 +68,15 @@ func (s *Server) askLeader(ctx context.Context, r *request, leaderID, path strin
 		return call.Reply{}, unanswered(leaderID, err)
 	}
 	return reply, nil
+}
+
+// peer is the base URL of a controller's door.
+func (s *Server) peer(id string) (base string, ok bool) {
+	if s.config.Peers == nil {
+		return "", false
+	}
+	base, ok = s.config.Peers()[id]
+	return base, ok
 }
 
 func unanswered(leaderID string, err error) *wire.Error {

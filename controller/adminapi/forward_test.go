@@ -23,7 +23,7 @@ func TestFollowerForwardsWhatOnlyTheLeaderDoes(t *testing.T) {
 		return wire.Recovery{ID: "main-3", Winner: r.To}, nil
 	}
 	leader := open(t, adminapi.Config{SelfID: "c1"}, svc)
-	follower := open(t, adminapi.Config{SelfID: "c2", Peers: map[string]string{"c1": leader.url + "/"}}, &service{leaderID: "c1"})
+	follower := open(t, adminapi.Config{SelfID: "c2", Peers: at(map[string]string{"c1": leader.url + "/"})}, &service{leaderID: "c1"})
 
 	if e := into[wire.Explanation](t, send(t, "GET", follower.url+"/api/v1/explain/main", "")); e.Cluster != "main" {
 		t.Errorf("explanation %+v", e)
@@ -39,11 +39,16 @@ func TestFollowerForwardsWhatOnlyTheLeaderDoes(t *testing.T) {
 	wantError(t, send(t, "POST", follower.url+"/api/v1/switchover", `{"cluster":7}`), 400, wire.BadRequest, `"cluster"`)
 }
 
+// at is where the controllers are.
+func at(peers map[string]string) func() map[string]string {
+	return func() map[string]string { return peers }
+}
+
 func TestForwardingNeverLoops(t *testing.T) {
 	a, b := &service{leaderID: "c2"}, &service{leaderID: "c1"}
 	peers := map[string]string{}
-	first, start := listen(t, adminapi.Config{SelfID: "c1", Peers: peers}, a)
-	second := open(t, adminapi.Config{SelfID: "c2", Peers: map[string]string{"c1": first.url}}, b)
+	first, start := listen(t, adminapi.Config{SelfID: "c1", Peers: at(peers)}, a)
+	second := open(t, adminapi.Config{SelfID: "c2", Peers: at(map[string]string{"c1": first.url})}, b)
 	peers["c2"] = second.url
 	start()
 	for _, url := range []string{first.url, second.url} {
@@ -71,7 +76,7 @@ func TestNoLeaderToForwardTo(t *testing.T) {
 		"unreachable": {"c1", wire.LeaderUnreachable, "nothing was done"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := open(t, adminapi.Config{SelfID: "c2", Peers: map[string]string{"c1": gone}}, &service{leaderID: c.leader})
+			d := open(t, adminapi.Config{SelfID: "c2", Peers: at(map[string]string{"c1": gone})}, &service{leaderID: c.leader})
 			wantError(t, send(t, "POST", d.url+"/api/v1/switchover", `{"cluster":"main"}`), 503, c.code, c.part)
 		})
 	}
@@ -87,7 +92,7 @@ func TestSilentLeader(t *testing.T) {
 	defer silent.Close()
 	limits := adminapi.Limits{Switchover: 50 * time.Millisecond}
 	d := open(t, adminapi.Config{
-		SelfID: "c2", Limits: limits, Peers: map[string]string{"c1": "http://" + silent.Addr().String()},
+		SelfID: "c2", Limits: limits, Peers: at(map[string]string{"c1": "http://" + silent.Addr().String()}),
 	}, &service{leaderID: "c1"})
 	begun := time.Now()
 	a := send(t, "POST", d.url+"/api/v1/switchover", `{"cluster":"main"}`)
@@ -108,7 +113,7 @@ func TestRunEndsWhileAForwardIsUnderWay(t *testing.T) {
 	// The inner test ends, and stops its server, while the call waits.
 	t.Run("server", func(inner *testing.T) {
 		d := open(inner, adminapi.Config{
-			SelfID: "c2", Limits: limits, Peers: map[string]string{"c1": "http://" + silent.Addr().String()},
+			SelfID: "c2", Limits: limits, Peers: at(map[string]string{"c1": "http://" + silent.Addr().String()}),
 		}, &service{leaderID: "c1"})
 		go func() { answers <- send(t, "GET", d.url+"/api/v1/explain/main", "") }()
 		conn, err := silent.Accept() // the forward has arrived

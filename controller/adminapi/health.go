@@ -61,9 +61,10 @@ func (s *Server) routedCheck(r *request) {
 // health is what the checks of orchestrator's users read: 200 or 500.
 func (s *Server) health(r *request) {
 	leader, id := s.service.Role()
+	base, _ := s.peer(id)
 	answer := wire.NodeHealth{Code: "OK", Message: "Application node is healthy", Details: wire.HealthDetails{
 		Healthy: true, Hostname: s.config.Name, IsActiveNode: leader, ActiveNode: wire.ActiveNode{Hostname: id},
-		RaftLeader: id, IsRaftLeader: leader, RaftLeaderURI: s.config.Peers[id],
+		RaftLeader: id, IsRaftLeader: leader, RaftLeaderURI: base,
 	}}
 	status := fasthttp.StatusOK
 	if err := s.service.Ready(); err != nil {

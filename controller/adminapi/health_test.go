@@ -15,7 +15,7 @@ import (
 // What probes of load balancers go by is the status, with GET as with HEAD.
 func TestStatusesForLoadBalancers(t *testing.T) {
 	leader := open(t, adminapi.Config{SelfID: "c1", Name: "host1"}, &service{leader: true, leaderID: "c1"})
-	follower := open(t, adminapi.Config{SelfID: "c2", Name: "host2", Peers: map[string]string{"c1": leader.url}}, &service{leaderID: "c1"})
+	follower := open(t, adminapi.Config{SelfID: "c2", Name: "host2", Peers: at(map[string]string{"c1": leader.url})}, &service{leaderID: "c1"})
 	lost := open(t, adminapi.Config{SelfID: "c3", Name: "host3"}, &service{ready: errors.New("no leader is known")})
 	for _, c := range []struct {
 		path                   string
@@ -49,7 +49,7 @@ func TestStatusesForLoadBalancers(t *testing.T) {
 
 func TestChecksSayWhy(t *testing.T) {
 	leader := open(t, adminapi.Config{SelfID: "c1", Name: "host1"}, &service{leader: true, leaderID: "c1"})
-	follower := open(t, adminapi.Config{SelfID: "c2", Name: "host2", Peers: map[string]string{"c1": leader.url}}, &service{leaderID: "c1"})
+	follower := open(t, adminapi.Config{SelfID: "c2", Name: "host2", Peers: at(map[string]string{"c1": leader.url})}, &service{leaderID: "c1"})
 	lost := open(t, adminapi.Config{SelfID: "c3", Name: "host3"}, &service{ready: errors.New("the ledger is empty yet")})
 
 	if c := into[wire.LeaderCheck](t, send(t, "GET", follower.url+"/api/routed-leader-check", "")); c != (wire.LeaderCheck{ID: "c1", Leader: true, LeaderID: "c1"}) {
@@ -89,11 +89,11 @@ func TestRoutedChecksNeverLoop(t *testing.T) {
 	var doors []door
 	var starts []func()
 	for _, c := range [][2]string{{"c1", "c2"}, {"c2", "c3"}, {"c3", "c1"}} {
-		d, start := listen(t, adminapi.Config{SelfID: c[0], Peers: peers}, &service{leaderID: c[1]})
+		d, start := listen(t, adminapi.Config{SelfID: c[0], Peers: at(peers)}, &service{leaderID: c[1]})
 		peers[c[0]] = d.url
 		doors, starts = append(doors, d), append(starts, start)
 	}
-	mirror, start := listen(t, adminapi.Config{SelfID: "c4", Peers: peers}, &service{leaderID: "c5"})
+	mirror, start := listen(t, adminapi.Config{SelfID: "c4", Peers: at(peers)}, &service{leaderID: "c5"})
 	peers["c5"] = mirror.url // an address given twice in the configuration
 	for _, run := range append(starts, start) {
 		run()
@@ -122,7 +122,7 @@ func TestRoutedCheckOfALeaderThatDoesNotAnswer(t *testing.T) {
 		"the leader c1 did not answer: ":        silent.Addr().String(),
 		"the leader c1 cannot be reached: http": vacant.Addr().String(),
 	} {
-		d := open(t, adminapi.Config{SelfID: "c2", Peers: map[string]string{"c1": "http://" + address}}, &service{leaderID: "c1"})
+		d := open(t, adminapi.Config{SelfID: "c2", Peers: at(map[string]string{"c1": "http://" + address})}, &service{leaderID: "c1"})
 		begun := time.Now()
 		wantError(t, send(t, "GET", d.url+"/api/routed-leader-check", ""), 503, wire.LeaderUnreachable, part)
 		if took := time.Since(begun); took > patience {

@@ -127,6 +127,17 @@ func asked() map[string]struct {
 		wire.PathDetach: {`{"server":"db1"` + by, wire.DetachRequest{Server: key("db1"), Asker: kim}, with(map[string]string{
 			`{"server":"db1"}`: `field "reason": is missing`,
 		})},
+		wire.PathChangeControllers: {
+			`{"change":"add","id":"c4","raft":"c4:7401","api":"http://c4:7400","nonvoter":true` + by,
+			wire.ControllersRequest{Change: "add", ID: "c4", Raft: "c4:7401", API: "http://c4:7400", Nonvoter: true, Asker: kim},
+			map[string]string{
+				`{"change":"add","raft":"c4:7401","api":"http://c4:7400"}`:              `field "id"`,
+				`{"change":"swap","id":"c4"}`:                                           `field "change"`,
+				`{"change":"add","id":"c4","raft":"c4","api":"http://c4:7400"}`:         `field "raft"`,
+				`{"change":"move","id":"c4","raft":"c4:7401","api":"c4:7400"}`:          `field "api"`,
+				`{"change":"move","id":"c4","raft":"c4:7401","api":"http://c4:7400/x"}`: `field "api"`,
+			},
+		},
 		wire.PathTransferLeader: {
 			`{"to":"c2","force":true` + by, wire.TransferRequest{To: "c2", Force: true, Asker: kim},
 			map[string]string{
@@ -183,7 +194,7 @@ func TestOperationsAreAskedOfTheService(t *testing.T) {
 	svc := full()
 	svc.do = serving(&got)
 	d := open(t, adminapi.Config{SelfID: "c1"}, svc)
-	follower := open(t, adminapi.Config{SelfID: "c2", Peers: map[string]string{"c1": d.url}}, &service{leaderID: "c1"})
+	follower := open(t, adminapi.Config{SelfID: "c2", Peers: at(map[string]string{"c1": d.url})}, &service{leaderID: "c1"})
 	lonely := open(t, adminapi.Config{SelfID: "c3"}, &service{})
 	for path, c := range asked() {
 		t.Run(strings.TrimPrefix(path, "/api/v1/"), func(t *testing.T) {

@@ -98,8 +98,8 @@ type Config struct {
 	Word func(ctx context.Context, request wire.WordRequest) (wire.WordReply, error)
 	// Keeper answers the other controllers about directories; nil where there is none.
 	Keeper Keeper
-	// Peers is the base URL of each controller's door, by id.
-	Peers map[string]string
+	// Peers is the base URL of each controller's door, by id, now. It may be nil.
+	Peers func() map[string]string
 	// Metrics answers /metrics; nil for none.
 	Metrics http.Handler
 	// Auth is who may do what; its zero value asks nobody.

@@ -75,7 +75,7 @@ func TestCallsOverTLS(t *testing.T) {
 			t.Fatalf("states: %v", s)
 		}
 	}
-	follower := open(t, adminapi.Config{SelfID: "c2", PeerTLS: over, Peers: map[string]string{"c1": secure(leader)}}, &service{leaderID: "c1"})
+	follower := open(t, adminapi.Config{SelfID: "c2", PeerTLS: over, Peers: at(map[string]string{"c1": secure(leader)})}, &service{leaderID: "c1"})
 	if e := into[wire.Explanation](t, send(t, "GET", follower.url+"/api/v1/explain/main", "")); e.Cluster != "main" {
 		t.Errorf("forwarded: %+v", e)
 	}
@@ -104,7 +104,7 @@ func TestCallsOverTLS(t *testing.T) {
 		}
 	}
 	// A leader that is somebody else was not heard, and the caller learns it.
-	misled := open(t, adminapi.Config{SelfID: "c2", PeerTLS: hold(t, other, nil), Peers: map[string]string{"c1": secure(leader)}}, &service{leaderID: "c1"})
+	misled := open(t, adminapi.Config{SelfID: "c2", PeerTLS: hold(t, other, nil), Peers: at(map[string]string{"c1": secure(leader)})}, &service{leaderID: "c1"})
 	wantError(t, send(t, "POST", misled.url+"/api/v1/switchover", `{"cluster":"main"}`), 503, wire.LeaderUnreachable, "nothing was done", "unknown authority")
 }
 

@@ -73,16 +73,16 @@ func (f facts) ripe(t topology.Trouble) bool {
 	if !named || after <= 0 || !f.sick(t) {
 		return false
 	}
-	agree := 0
+	var agree []string
 	for _, w := range f.sights {
 		switch {
 		case w.Trouble == t && w.For >= after:
-			agree++
+			agree = append(agree, w.observer)
 		case w.Trouble == "" && t != topology.TroubleConnections:
 			return false
 		}
 	}
-	return agree >= f.policy.Majority()
+	return f.policy.Agreed(agree)
 }
 
 // troubleOf returns the trouble that a finding is named after, if it is.

@@ -34,8 +34,12 @@ func newPublisher(c *config.File, way carriage, s *store.Store, log *slog.Logger
 		directories = append(directories, directory)
 	}
 	cfg := publisher.Config{Datacenter: c.Datacenter, Lookup: net.DefaultResolver.LookupNetIP, AuditTimeout: auditTimeout(c)}
-	for _, peer := range c.Controllers {
-		cfg.Controllers = append(cfg.Controllers, peer.Datacenter)
+	cfg.Controllers = func() []string {
+		var all []string
+		for _, one := range s.Controllers().Members {
+			all = append(all, one.DataCenter)
+		}
+		return all
 	}
 	p, err := publisher.New(cfg, directories, newShelf(c, way, s), time.Now, log)
 	if err != nil {
@@ -67,13 +71,9 @@ func auditTimeout(c *config.File) time.Duration {
 }
 
 func newShelf(c *config.File, way carriage, s *store.Store) shelf {
-	out := shelf{
-		tables: tables{s, ledger.Consul}, self: c.ID, datacenter: c.Datacenter, urls: map[string]string{}, peers: way.peers(c),
+	return shelf{
+		tables: tables{s, ledger.Consul}, self: c.ID, datacenter: c.Datacenter, urls: roster{s}.urls, peers: way.peers(c),
 	}
-	for _, peer := range c.Controllers {
-		out.urls[peer.ID] = peer.HTTP
-	}
-	return out
 }
 
 // directories gives the publisher, and those of the other controllers, the
@@ -114,7 +114,7 @@ func (d directories) Keeping(ctx context.Context) map[string]console.Kept {
 	var all sync.WaitGroup
 	own := d.keeping()
 	out := map[string]console.Kept{d.self: {Datacenter: own.DataCenter, Records: own.Records}}
-	for id, base := range d.urls {
+	for id, base := range d.urls() {
 		if id == d.self {
 			continue
 		}

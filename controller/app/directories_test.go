@@ -143,7 +143,9 @@ func TestTheLeaderIsToldOfDirectories(t *testing.T) {
 	}
 	// A controller that is not there is an error of its own.
 	other := newDirectories(c, carriage{}, s, d.Publisher)
-	other.urls = map[string]string{"c2": "http://127.0.0.1:1", "c3": c.Controllers[0].HTTP}
+	other.urls = func() map[string]string {
+		return map[string]string{"c1": c.Controllers[0].HTTP, "c2": "http://127.0.0.1:1", "c3": c.Controllers[0].HTTP}
+	}
 	kept := other.Keeping(t.Context())
 	if kept["c1"].Err != nil || kept["c2"].Err == nil || kept["c3"].Err == nil || !strings.Contains(kept["c3"].Err.Error(), `answers as controller "c1"`) {
 		t.Errorf("kept %+v", kept)

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ const wordsName = "words.json"
 func newRegister(c *config.File, boot Boot, s *store.Store, log *slog.Logger) (*leases.Register, error) {
 	cfg := leases.Config{
 		Self: c.ID, Run: string(boot), Lease: c.Sidecars.Lease, Fence: c.Sidecars.Fence, Sidecars: map[topology.Key]string{},
-		Aside: s.Aside, Now: time.Now,
+		Aside: func() string { return cmp.Or(s.Aside(), s.Outside()) }, Now: time.Now,
 	}
 	for _, peer := range c.Controllers {
 		cfg.Controllers = append(cfg.Controllers, peer.ID)
@@ -51,14 +52,8 @@ func newRegister(c *config.File, boot Boot, s *store.Store, log *slog.Logger) (*
 	return r, nil
 }
 
-func newPromoter(c *config.File, r *leases.Register, client *call.Client, way carriage) *leases.Promoter {
-	peers := map[string]string{}
-	for _, peer := range c.Controllers {
-		if peer.ID != c.ID {
-			peers[peer.ID] = peer.HTTP
-		}
-	}
-	return leases.NewPromoter(r, peers, way.peers(c), databases{client}, pass)
+func newPromoter(c *config.File, s *store.Store, r *leases.Register, client *call.Client, way carriage) *leases.Promoter {
+	return leases.NewPromoter(r, roster{s}.urls, way.peers(c), databases{client}, pass)
 }
 
 // pass waits for d, or until ctx ends.

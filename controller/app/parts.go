@@ -54,8 +54,8 @@ func deciding() fx.Option {
 	return fx.Provide(newRules, newExecutor, newRejoiner, newRelocator, newSaver, newTender, newLoop, newConsole, newYielder, newAccord, newDoor)
 }
 
-func newStore(lc fx.Lifecycle, c *config.File, log *slog.Logger) (*store.Store, error) {
-	s, err := openStore(c, log)
+func newStore(lc fx.Lifecycle, c *config.File, way carriage, log *slog.Logger) (*store.Store, error) {
+	s, err := openStore(c, way, log)
 	if err != nil {
 		return nil, &StartError{err}
 	}
@@ -159,17 +159,11 @@ func newConsole(
 	cfg.Directories = d
 	cfg.Fleet = func() []wire.Proxy { return fleetOf(c, f, s, b) }
 	cfg.Backup = raft{s}.Backup
-	urls := map[string]string{}
-	peers := way.peers(c)
-	cfg.Peers = func(ctx context.Context) map[string]string { return peers.States(ctx, urls) }
+	peers, all := way.peers(c), roster{s}
+	cfg.Peers = func(ctx context.Context) map[string]string { return peers.States(ctx, all.urls()) }
 	cfg.Members = raft{s}
-	cfg.Voice = func(ctx context.Context, id string) (wire.Voice, error) { return peers.Voice(ctx, urls[id]) }
-	for _, peer := range c.Controllers {
-		urls[peer.ID] = peer.HTTP
-		cfg.Controllers = append(cfg.Controllers, wire.Controller{
-			ID: peer.ID, Raft: peer.Raft, API: peer.HTTP, DataCenter: peer.Datacenter,
-		})
-	}
+	cfg.Voice = func(ctx context.Context, id string) (wire.Voice, error) { return peers.Voice(ctx, all.urls()[id]) }
+	cfg.Controllers, cfg.Miscounts = all.shown, register.Miscounts
 	proxies := func() []console.Receiver { return proxies(c, f, s) }
 	consuls := func() []console.Receiver { return consuls(p, s) }
 	out := console.New(cfg, raft{s}, o, l, tenders{r, q}, proxies, consuls)
@@ -195,11 +189,8 @@ func newDoor(
 	cfg := adminapi.Config{
 		Bind: c.Bind.HTTP, SelfID: c.ID, Name: c.Name, Boot: string(boot), Secret: c.Secret.Reveal(),
 		SidecarSecret: c.Sidecars.Secret.Reveal(), Sidecars: leaseCalls(register), Word: register.Word,
-		Peers: map[string]string{}, Metrics: m.Handler(), Keeper: keeper{d},
+		Peers: d.urls, Metrics: m.Handler(), Keeper: keeper{d},
 		Auth: authOf(c.HTTP), TLS: way.server, PeerTLS: way.client,
-	}
-	for _, peer := range c.Controllers {
-		cfg.Peers[peer.ID] = peer.HTTP
 	}
 	cfg.Sidecars[protocol.PathWatch] = adminapi.SidecarCall{Deadline: bulletin.Deadline, Answer: door.Answer(b.Watch)}
 	return adminapi.New(cfg, svc, log)

@@ -455,7 +455,7 @@ func TestAskerKnowsTheOthers(t *testing.T) {
 	t.Parallel()
 	c := file(t, 3, shop)
 	serve(t, adminapi.Config{Bind: strings.TrimPrefix(c.Controllers[1].HTTP, "http://"), SelfID: "c2", Boot: "b2"}, tongue{})
-	a, err := newAsker(c, carriage{}, quiet())
+	a, err := newAsker(c, open(t, c), carriage{}, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,18 @@ import (
 	"switchyard/store/ledger"
 )
 
-func openStore(c *config.File, log *slog.Logger) (*store.Store, error) {
-	return store.Open(storeConfig(c), log)
+func openStore(c *config.File, way carriage, log *slog.Logger) (*store.Store, error) {
+	cfg, peers := storeConfig(c), way.peers(c)
+	cfg.Progress = func(ctx context.Context, one ledger.Controller) (uint64, error) {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		voice, err := peers.Voice(ctx, one.API)
+		if err == nil && voice.ID != one.ID {
+			err = fmt.Errorf("%.40q answers there", voice.ID)
+		}
+		return voice.AppliedIndex, err
+	}
+	return store.Open(cfg, log)
 }
 
 // Restore makes the empty data directory of this controller, which does not run,
@@ -36,13 +46,13 @@ func storeConfig(c *config.File) store.Config {
 			Heartbeat: c.Raft.HeartbeatTimeout, Election: c.Raft.ElectionTimeout,
 			LeaderLease: c.Raft.LeaderLeaseTimeout, Commit: c.Raft.CommitTimeout,
 		},
-		Now: time.Now,
+		Now: time.Now, Join: c.Join, Settle: c.Sidecars.Lease + c.Sidecars.Fence,
 	}
 	if c.Raft.TLS.Enabled() {
 		cfg.TLS = c.Raft.TLS.Build
 	}
 	for _, peer := range c.Controllers {
-		cfg.Peers = append(cfg.Peers, store.Peer{ID: peer.ID, RaftAddress: peer.Raft})
+		cfg.Peers = append(cfg.Peers, store.Peer{ID: peer.ID, RaftAddress: peer.Raft, API: peer.HTTP, DataCenter: peer.Datacenter})
 	}
 	return cfg
 }
@@ -94,7 +104,7 @@ func (t tables) Repaired(ctx context.Context, name string, table routes.Table, w
 type shelf struct {
 	tables
 	self, datacenter string
-	urls             map[string]string
+	urls             func() map[string]string
 	peers            adminapi.Peers
 }
 
@@ -109,7 +119,7 @@ func (s shelf) Notice(ctx context.Context, n publisher.Notice) error {
 		return s.noticed(ctx, notice)
 	}
 	leader, _ := s.store.Leader()
-	base, ok := s.urls[leader]
+	base, ok := s.urls()[leader]
 	if !ok || leader == s.self {
 		return fmt.Errorf("tell the leader what was found in the directory of %s: no leader is known", n.Datacenter)
 	}
@@ -136,7 +146,11 @@ type raft struct{ *store.Store }
 
 // Propose implements console.Ledger.
 func (r raft) Propose(ctx context.Context, cmd ledger.Command) error {
-	err := r.Store.Propose(ctx, cmd)
+	return consoles(r.Store.Propose(ctx, cmd))
+}
+
+// consoles puts the store's errors into the console's words.
+func consoles(err error) error {
 	switch {
 	case errors.Is(err, store.ErrNotLeader):
 		return fmt.Errorf("%w: %w", console.ErrNotLeader, err)
@@ -165,6 +179,16 @@ func (r raft) Voice() wire.Voice {
 		voice.Members = append(voice.Members, wire.Member{ID: m.ID, Raft: m.RaftAddress, Voter: m.Voter})
 	}
 	return voice
+}
+
+// Change implements console.Members.
+func (r raft) Change(ctx context.Context, change ledger.BeginControllerChange) error {
+	return consoles(r.ChangeControllers(ctx, change))
+}
+
+// Undo implements console.Members.
+func (r raft) Undo(ctx context.Context, why string) error {
+	return consoles(r.UndoControllers(ctx, why))
 }
 
 // Backup makes a backup, as the console wants it.

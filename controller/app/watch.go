@@ -14,6 +14,7 @@ import (
 	"switchyard/controller/topology"
 	"switchyard/controller/witness"
 	"switchyard/integrations/mysql/probe"
+	"switchyard/store"
 )
 
 func newNamer(c *config.File) (*discovery.Namer, error) {
@@ -96,12 +97,17 @@ func (s sight) suspicions(ctx context.Context, out chan<- failover.Suspicion) er
 	}
 }
 
-func newAsker(c *config.File, way carriage, log *slog.Logger) (*witness.Asker, error) {
+func newAsker(c *config.File, s *store.Store, way carriage, log *slog.Logger) (*witness.Asker, error) {
 	cfg := witness.Config{Self: c.ID, Secret: c.Secret.Reveal(), Timeout: time.Second}
-	for _, peer := range c.Controllers {
-		if peer.ID != c.ID {
-			cfg.Peers = append(cfg.Peers, witness.Peer{ID: peer.ID, URL: peer.HTTP})
+	cfg.Peers = func() []witness.Peer {
+		known := s.Controllers()
+		var others []witness.Peer
+		for _, id := range known.Councils().Everybody() {
+			if one, ok := known.Find(id); ok && id != c.ID {
+				others = append(others, witness.Peer{ID: id, URL: one.API})
+			}
 		}
+		return others
 	}
 	return witness.New(cfg, witness.NewClient(way.client), log)
 }

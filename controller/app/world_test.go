@@ -76,7 +76,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 // open opens the ledger of c, and waits until c leads it if it is alone.
 func open(t *testing.T, c *config.File) *store.Store {
 	t.Helper()
-	s, err := openStore(c, quiet())
+	s, err := openStore(c, carriage{}, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

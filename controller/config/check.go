@@ -76,9 +76,16 @@ func (d *Document) checkSidecars(f *File) error {
 	return d.checkDatabases(s)
 }
 
+// maxControllers is how many may be named where one joins.
+const maxControllers = 9
+
 func (d *Document) checkControllers(f *File) error {
-	if n := len(f.Controllers); n != 1 && n != 3 && n != 5 {
-		return d.Errorf("controllers", "has %d entries; want 1, 3 or 5, so that a majority is always clear", n)
+	switch n := len(f.Controllers); {
+	case f.Join && (n < 2 || n > maxControllers):
+		return d.Errorf("controllers", "has %d entries; want this one and those that it is to join, %d at most", n, maxControllers)
+	case !f.Join && n != 1 && n != 3 && n != 5:
+		return d.Errorf("controllers", "has %d entries; want 1, 3 or 5, so that a majority is always clear; "+
+			"one that is added to others, or that was, has join: true beside them", n)
 	}
 	ids, addresses := map[string]string{}, map[string]string{}
 	for i := range f.Controllers {

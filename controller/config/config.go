@@ -27,19 +27,21 @@ type File struct {
 	Secret      Secret       `yaml:"secret"`
 	SecretFile  string       `yaml:"secret_file"`
 	Controllers []Controller `yaml:"controllers"`
-	Bind        Bind         `yaml:"bind"`
-	HTTP        HTTP         `yaml:"http"`
-	Raft        Raft         `yaml:"raft"`
-	MySQL       MySQL        `yaml:"mysql"`
-	Discovery   Discovery    `yaml:"discovery"`
-	Clusters    []Cluster    `yaml:"clusters"`
-	Recovery    Recovery     `yaml:"recovery"`
-	Hooks       Hooks        `yaml:"hooks"`
-	Consul      []Consul     `yaml:"consul"`
-	HAProxy     []HAProxy    `yaml:"haproxy"`
-	ProxySQL    []ProxySQL   `yaml:"proxysql"`
-	Sidecars    Sidecars     `yaml:"sidecars"`
-	Log         Log          `yaml:"log"`
+	// Join has a controller that has no state wait until it is added to the others.
+	Join      bool       `yaml:"join"`
+	Bind      Bind       `yaml:"bind"`
+	HTTP      HTTP       `yaml:"http"`
+	Raft      Raft       `yaml:"raft"`
+	MySQL     MySQL      `yaml:"mysql"`
+	Discovery Discovery  `yaml:"discovery"`
+	Clusters  []Cluster  `yaml:"clusters"`
+	Recovery  Recovery   `yaml:"recovery"`
+	Hooks     Hooks      `yaml:"hooks"`
+	Consul    []Consul   `yaml:"consul"`
+	HAProxy   []HAProxy  `yaml:"haproxy"`
+	ProxySQL  []ProxySQL `yaml:"proxysql"`
+	Sidecars  Sidecars   `yaml:"sidecars"`
+	Log       Log        `yaml:"log"`
 }
 
 // Sidecars is how the controllers and the sidecars know each other's calls.

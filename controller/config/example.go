@@ -33,6 +33,11 @@ controllers:
   - {id: c2, raft: 10.0.0.2:7401, http: http://10.0.0.2:7400, datacenter: dc1}
   - {id: c3, raft: 10.0.1.3:7401, http: http://10.0.1.3:7400, datacenter: dc2}
 
+# A controller that is added to others that run (switchyard controllers add) names
+# itself beside those, and waits until it is added. Once they were changed by command,
+# the controllers' ledger counts, and this list only says where to look at first.
+# join: true
+
 # What is listened on; by default the addresses above (NAT, containers).
 # bind: {raft: 0.0.0.0:7401, http: 0.0.0.0:7400}
 

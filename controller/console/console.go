@@ -71,9 +71,10 @@ type Receiver struct {
 // Config is what the console is told at the start.
 type Config struct {
 	Self, Boot, Version string
-	Controllers         []wire.Controller
-	Policy              func(cluster string) policy.Cluster
-	Now                 func() time.Time
+	// Controllers are those that there are, now.
+	Controllers func() []wire.Controller
+	Policy      func(cluster string) policy.Cluster
+	Now         func() time.Time
 	// Peers asks each controller what it is: leader, follower or unreachable, by
 	// its id. Nil leaves those unknown that neither lead nor answer.
 	Peers func(ctx context.Context) map[string]string
@@ -81,6 +82,9 @@ type Config struct {
 	// id, for its own. Without them there is no account of the controllers.
 	Members Members
 	Voice   func(ctx context.Context, id string) (wire.Voice, error)
+	// Miscounts are the database sidecars that count other controllers than there
+	// are, a sentence each. It may be nil.
+	Miscounts func() []string
 	// Backup makes a backup of the ledger; nil where there is none.
 	Backup func(ctx context.Context, local bool) ([]byte, error)
 	// Fleet is what is known of each proxy, without what the ledger wants of it;
@@ -146,6 +150,9 @@ func (c *Console) Role() (leader bool, leaderID string) {
 
 // Ready implements adminapi.Leadership.
 func (c *Console) Ready() error {
+	if c.cfg.Members != nil && c.cfg.Members.Outside() != "" {
+		return errors.New(c.cfg.Members.Outside())
+	}
 	if _, ok := c.ledger.Leader(); !ok {
 		return errors.New("no leader is known")
 	}
@@ -175,7 +182,7 @@ func (c *Console) Status(ctx context.Context) (wire.Status, error) {
 		Problems: slices.Concat(c.observer.Problems(), c.rejoiner.Problems()),
 	}
 	peers := c.peers(ctx)
-	for _, peer := range c.cfg.Controllers {
+	for _, peer := range c.cfg.Controllers() {
 		switch peer.ID {
 		case leader:
 			peer.State = "leader"
@@ -187,6 +194,12 @@ func (c *Console) Status(ctx context.Context) (wire.Status, error) {
 		out.Controllers = append(out.Controllers, peer)
 	}
 	out.Pauses = pauses(c.ledger.State())
+	if c.cfg.Members != nil && c.cfg.Members.Outside() != "" {
+		out.Problems = append(out.Problems, c.cfg.Members.Outside())
+	}
+	if c.cfg.Miscounts != nil {
+		out.Problems = append(out.Problems, c.cfg.Miscounts()...)
+	}
 	out.Down = downs(c.ledger.State(), c.cfg.Now())
 	if where := c.misplaced(leader); where != "" {
 		out.Problems = append(out.Problems, where)

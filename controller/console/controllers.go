@@ -24,6 +24,12 @@ type Members interface {
 	Aside() string
 	// TransferLeader makes a voter the leader, and returns who leads then.
 	TransferLeader(ctx context.Context, id string) (leader string, err error)
+	// Outside is why this controller has no part in raft; empty while it has.
+	Outside() string
+	// Change begins a change of the controllers, and Undo takes the open one back.
+	// Their error may be a *ledger.Rejection.
+	Change(ctx context.Context, change ledger.BeginControllerChange) error
+	Undo(ctx context.Context, why string) error
 }
 
 const (
@@ -53,7 +59,11 @@ func (c *Console) Controllers(ctx context.Context) (wire.Controllers, error) {
 		return wire.Controllers{}, err
 	}
 	voices, silent := c.voices(ctx, own)
-	out := wire.Controllers{Controller: c.cfg.Self}
+	counted := c.ledger.State().Controllers
+	out := wire.Controllers{Controller: c.cfg.Self, Set: counted.Number}
+	if open := counted.Change; open != nil {
+		out.Change = &wire.ControllersChange{Change: string(open.Kind), ID: open.ID, By: open.By, Since: open.Since, Undoing: open.Undoing}
+	}
 	var applied uint64
 	for _, v := range voices {
 		// The newest term's word on who leads counts.
@@ -82,7 +92,10 @@ func (c *Console) Controllers(ctx context.Context) (wire.Controllers, error) {
 		out.Controllers = append(out.Controllers, one)
 	}
 	out.Majority = out.Voters/2 + 1
-	out.Problems = append(quorum(out), disagreements(c.cfg.Controllers, own, voices)...)
+	out.Problems = append(quorum(out), disagreements(c.cfg.Controllers(), own, voices)...)
+	if c.cfg.Miscounts != nil {
+		out.Problems = append(out.Problems, c.cfg.Miscounts()...)
+	}
 	if where := c.misplaced(out.Leader); where != "" {
 		out.Problems = append(out.Problems, where)
 	}
@@ -100,7 +113,7 @@ func (c *Console) voices(ctx context.Context, own wire.Voice) (map[string]wire.V
 	voices, silent := map[string]wire.Voice{c.cfg.Self: own}, map[string]error{}
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	for _, peer := range c.cfg.Controllers {
+	for _, peer := range c.cfg.Controllers() {
 		if peer.ID == c.cfg.Self || c.cfg.Voice == nil {
 			continue
 		}
@@ -122,10 +135,10 @@ func (c *Console) voices(ctx context.Context, own wire.Voice) (map[string]wire.V
 	return voices, silent
 }
 
-// everybody are the controllers of the configuration file, in its order, and
+// everybody are the controllers of the ledger, or of the configuration file, and
 // those that raft counts beside them.
 func (c *Console) everybody(members []wire.Member) []wire.Controller {
-	all := slices.Clone(c.cfg.Controllers)
+	all := slices.Clone(c.cfg.Controllers())
 	for _, m := range members {
 		if !slices.ContainsFunc(all, func(known wire.Controller) bool { return known.ID == m.ID }) {
 			all = append(all, wire.Controller{ID: m.ID, Raft: m.Raft})
@@ -213,16 +226,20 @@ func quorum(all wire.Controllers) []string {
 }
 
 // disagreements are controllers that count others than this one does, and a
-// configuration file that names others than raft counts.
+// ledger, or a configuration file, that names others than raft counts.
 func disagreements(configured []wire.Controller, own wire.Voice, voices map[string]wire.Voice) []string {
 	var out []string
 	mine := names(own.Members)
-	var named []string
+	var named, members []string
+	for _, m := range own.Members {
+		members = append(members, m.ID)
+	}
+	ids := strings.Join(slices.Sorted(slices.Values(members)), ", ")
 	for _, known := range configured {
 		named = append(named, known.ID)
 	}
-	if file := strings.Join(slices.Sorted(slices.Values(named)), ", "); file != mine {
-		out = append(out, fmt.Sprintf("the configuration file names the controllers %s, and raft counts %s", file, mine))
+	if file := strings.Join(slices.Sorted(slices.Values(named)), ", "); file != ids {
+		out = append(out, fmt.Sprintf("the controllers are to be %s, and raft counts %s", file, ids))
 	}
 	for _, id := range slices.Sorted(maps.Keys(voices)) {
 		if theirs := names(voices[id].Members); theirs != mine {

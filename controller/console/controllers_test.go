@@ -22,9 +22,25 @@ type council struct {
 	leads  string
 	fails  error
 	aside  string
+	// outside is why c1 has no part; changes and undone are what was begun and taken back.
+	outside string
+	changes []ledger.BeginControllerChange
+	undone  []string
 }
 
 func (c *council) Aside() string { return c.aside }
+
+func (c *council) Outside() string { return c.outside }
+
+func (c *council) Change(_ context.Context, change ledger.BeginControllerChange) error {
+	c.changes = append(c.changes, change)
+	return c.fails
+}
+
+func (c *council) Undo(_ context.Context, why string) error {
+	c.undone = append(c.undone, why)
+	return c.fails
+}
 
 func (c *council) Voice() wire.Voice {
 	own := c.voices["c1"]
@@ -157,7 +173,7 @@ func TestDisagreementsAboutMembersAreTold(t *testing.T) {
 		find(t, all, "c4").Raft != "c4:7400" || find(t, all, "c4").Reachable {
 		t.Errorf("%+v", all)
 	}
-	if len(all.Problems) != 1 || !strings.Contains(all.Problems[0], "names the controllers c1, c2, c3, and raft counts c1, c2, c4 (nonvoter)") {
+	if len(all.Problems) != 1 || !strings.Contains(all.Problems[0], "the controllers are to be c1, c2, c3, and raft counts c1, c2, c4") {
 		t.Errorf("%q", all.Problems)
 	}
 	w, c = sitting(t)

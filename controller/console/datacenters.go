@@ -23,7 +23,7 @@ func (c *Console) Datacenters(context.Context) (wire.DataCenters, error) {
 		return found[name]
 	}
 	leader, _ := c.ledger.Leader()
-	for _, one := range c.cfg.Controllers {
+	for _, one := range c.cfg.Controllers() {
 		if one.DataCenter != "" {
 			dc := at(one.DataCenter)
 			dc.Controllers = append(dc.Controllers, one.ID)
@@ -123,7 +123,7 @@ func downs(state ledger.State, now time.Time) []wire.DataCenterDown {
 
 // place is the datacenter of a controller; empty where it is not known.
 func (c *Console) place(id string) string {
-	for _, one := range c.cfg.Controllers {
+	for _, one := range c.cfg.Controllers() {
 		if one.ID == id {
 			return one.DataCenter
 		}

@@ -121,7 +121,7 @@ func compare(f Found, want ledger.Cluster) wire.KVEntry {
 // datacenter or, where there are none, the leader.
 func (c *Console) writers(f Found, leader string, keeping map[string]Kept) []wire.KVWriter {
 	out := []wire.KVWriter{}
-	for _, peer := range c.cfg.Controllers {
+	for _, peer := range c.cfg.Controllers() {
 		if cmp.Or(keeping[peer.ID].Datacenter, peer.DataCenter) == f.Datacenter {
 			out = append(out, wire.KVWriter{Controller: peer.ID})
 		}

@@ -220,7 +220,11 @@ func (c *Console) unacknowledged(r wire.AckRequest) ([]string, error) {
 
 // propose commits one command, and gives the door's reason where it cannot be.
 func (c *Console) propose(ctx context.Context, cmd ledger.Command) error {
-	err := c.ledger.Propose(ctx, cmd)
+	return told(c.ledger.Propose(ctx, cmd))
+}
+
+// told is what somebody is told whose command was not accepted.
+func told(err error) error {
 	var rejection *ledger.Rejection
 	switch {
 	case err == nil:

@@ -113,9 +113,11 @@ func (w *world) at(name string) *observer.InstancePicture {
 func (w *world) console() *console.Console {
 	return console.New(console.Config{
 		Self: "c1", Boot: "boot1", Version: "1.2.3", Now: func() time.Time { return noon },
-		Controllers: []wire.Controller{
-			{ID: "c1", API: "http://c1", DataCenter: "dc1"}, {ID: "c2", API: "http://c2", DataCenter: "dc2"},
-			{ID: "c3", API: "http://c3", DataCenter: "dc2"},
+		Controllers: func() []wire.Controller {
+			return []wire.Controller{
+				{ID: "c1", API: "http://c1", DataCenter: "dc1"}, {ID: "c2", API: "http://c2", DataCenter: "dc2"},
+				{ID: "c3", API: "http://c3", DataCenter: "dc2"},
+			}
 		},
 		Policy:  func(cluster string) policy.Cluster { return w.rules[cluster] },
 		Peers:   w.peers,

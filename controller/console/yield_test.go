@@ -78,8 +78,10 @@ func yields(t *testing.T, story func(h *hall)) {
 		h := &hall{world: w, council: c, changed: make(chan struct{}), leading: make(chan bool)}
 		cfg := console.Config{
 			Self: "c1", Now: time.Now, Members: c, Voice: c.ask,
-			Controllers: []wire.Controller{{ID: "c1", DataCenter: "dc1"}, {ID: "c2", DataCenter: "dc2"}, {ID: "c3", DataCenter: "dc3"}},
-			Policy:      func(string) policy.Cluster { return policy.Cluster{} },
+			Controllers: func() []wire.Controller {
+				return []wire.Controller{{ID: "c1", DataCenter: "dc1"}, {ID: "c2", DataCenter: "dc2"}, {ID: "c3", DataCenter: "dc3"}}
+			},
+			Policy: func(string) policy.Cluster { return policy.Cluster{} },
 		}
 		none := func() []console.Receiver { return nil }
 		y := console.NewYielder(console.New(cfg, w, w, loop{w}, rejoiner{w}, none, none), h, slog.New(slog.NewTextHandler(h, nil)))

@@ -79,7 +79,7 @@ func (c *controller) Switchover(ctx context.Context, r wire.SwitchoverRequest) (
 // start opens the door of a controller until the test ends.
 func start(t *testing.T, c member, peers map[string]string) string {
 	t.Helper()
-	server := adminapi.New(adminapi.Config{Bind: "127.0.0.1:0", SelfID: c.name(), Peers: peers}, c, slog.New(slog.DiscardHandler))
+	server := adminapi.New(adminapi.Config{Bind: "127.0.0.1:0", SelfID: c.name(), Peers: func() map[string]string { return peers }}, c, slog.New(slog.DiscardHandler))
 	if err := server.Listen(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,10 +11,11 @@ import (
 
 func controllersCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
-		Use: "controllers", Short: "See the controllers themselves, and have another one lead", Args: Arguments(),
+		Use: "controllers", Short: "See the controllers themselves, add, remove and move them, and have another one lead", Args: Arguments(),
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(controllersListCommand(env), transferLeaderCommand(env))
+	c.AddCommand(controllersListCommand(env), controllersAddCommand(env), controllersMoveCommand(env), controllersRemoveCommand(env),
+		transferLeaderCommand(env))
 	return c
 }
 
@@ -56,6 +57,9 @@ func Controllers(all wire.Controllers) string {
 	out := pairs("leader", leaderText(all.Leader), "term", strconv.FormatUint(all.Term, 10),
 		"voters", fmt.Sprintf("%d of %d answer, %d must", all.Answering, all.Voters, all.Majority),
 		"answered by", clean(all.Controller))
+	if all.Change != nil {
+		out += pairs("under way", underWay(*all.Change))
+	}
 	rows := [][]string{{"CONTROLLER", "DC", "ROLE", "STATE", "REACHABLE", "HEARD LEADER", "APPLIED", "LAG", "API", "RAFT"}}
 	var problems []string
 	for _, c := range all.Controllers {

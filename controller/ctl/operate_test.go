@@ -71,6 +71,10 @@ func (o *operated) Failover(_ context.Context, r wire.FailoverRequest) (wire.Rec
 	return o.recovered(r)
 }
 
+func (o *operated) ChangeControllers(_ context.Context, r wire.ControllersRequest) (wire.Done, error) {
+	return o.done(r)
+}
+
 func (o *operated) TransferLeader(_ context.Context, r wire.TransferRequest) (wire.Done, error) {
 	return o.done(r)
 }
@@ -138,7 +142,17 @@ func TestOperationsAreAsked(t *testing.T) {
 		"reattach db1.eu":                                   wire.ServerRequest{Server: db, Asker: kim},
 		"set-read-only db1.eu --reason a_new_rack":          wire.ReadOnlyRequest{Server: db, ReadOnly: truth(true), Asker: why},
 		"set-read-only db1.eu --off --reason a_new_rack":    wire.ReadOnlyRequest{Server: db, ReadOnly: truth(false), Asker: why},
-		"controllers transfer-leader":                       wire.TransferRequest{Asker: kim},
+		"controllers add c4 --raft c4:7401 --http http://c4:7400 --dc dc2 --reason a_new_rack": wire.ControllersRequest{
+			Change: "add", ID: "c4", Raft: "c4:7401", API: "http://c4:7400", DataCenter: "dc2", Asker: why,
+		},
+		"controllers add c4 --raft c4:7401 --http http://c4:7400 --non-voter": wire.ControllersRequest{
+			Change: "add", ID: "c4", Raft: "c4:7401", API: "http://c4:7400", Nonvoter: true, Asker: kim,
+		},
+		"controllers move c4 --raft c5:7401 --http http://c5:7400": wire.ControllersRequest{
+			Change: "move", ID: "c4", Raft: "c5:7401", API: "http://c5:7400", Asker: kim,
+		},
+		"controllers remove c4":       wire.ControllersRequest{Change: "remove", ID: "c4", Asker: kim},
+		"controllers transfer-leader": wire.TransferRequest{Asker: kim},
 		"controllers transfer-leader c2 --reason a_new_rack --force": wire.TransferRequest{
 			To: "c2", Force: true, Asker: why,
 		},
@@ -224,6 +238,10 @@ func TestMistakesInOperations(t *testing.T) {
 		"pause a/b --reason r":                                 `cluster "a/b"`,
 		"resume a/b":                                           `cluster "a/b"`,
 		"controllers evict":                                    `"evict" is not known here`,
+		"controllers add c4 --http http://c4:7400":             "--raft is missing",
+		"controllers add c4 --raft c4:7401":                    "--http is missing",
+		"controllers add":                                      "ID is missing",
+		"controllers remove a/b":                               `controller "a/b"`,
 		"controllers transfer-leader a/b":                      `controller "a/b"`,
 		"controllers transfer-leader c2 c3":                    `"c3" is not known here`,
 		"ack":                                                  "RECOVERY is missing",

@@ -17,6 +17,9 @@ func Rules(configured policy.Cluster, s ledger.State, cluster string, now time.T
 	for k, r := range s.ActiveRules(cluster, now) {
 		promotion[k] = policy.Rule(r.Rule)
 	}
+	if s.Controllers.Number != 0 {
+		configured = configured.Of(s.Controllers.Councils())
+	}
 	out := configured.With(promotion, paused(s, cluster))
 	out.DownDataCenters = down(s, now)
 	return out

@@ -15,6 +15,7 @@ import (
 	"switchyard/router/routes"
 	"switchyard/sidecar/protocol"
 	"switchyard/store/ledger"
+	"switchyard/store/quorum"
 )
 
 // Ledger is what this controller has applied.
@@ -38,7 +39,8 @@ type Config struct {
 	// Lease is for how long a grant holds, and Fence the longest fence (with the
 	// kill) that a sidecar may announce.
 	Lease, Fence time.Duration
-	// Controllers are the ids of all controllers, this one among them.
+	// Controllers are the ids of all controllers by the configuration, this one
+	// among them. They count until the ledger has a set of its own.
 	Controllers []string
 	// Sidecars are where the database sidecars are called, by their servers.
 	Sidecars map[topology.Key]string
@@ -60,14 +62,33 @@ func (c Config) check() error {
 	return nil
 }
 
+// councils are the controllers whose word counts.
+func (c Config) councils(s ledger.State) quorum.Councils {
+	if s.Controllers.Number != 0 {
+		return s.Controllers.Councils()
+	}
+	return quorum.Councils{c.Controllers}
+}
+
 // miscounted is why a sidecar that keeps its lease by a majority of these
-// controllers is not outlasted by a majority of the controllers that there are.
-func (c Config) miscounted(sidecar string, controllers []string) string {
-	if slices.Equal(slices.Sorted(slices.Values(controllers)), slices.Sorted(slices.Values(c.Controllers))) {
+// controllers is not outlasted by a majority of the controllers that there are:
+// some majority of those could grant it that has given no word. One that counts
+// the controllers of before, with one more or less, is outlasted: there every two
+// majorities share a controller.
+func miscounted(sidecar string, controllers []string, councils quorum.Councils) string {
+	if len(controllers) > 0 && councils.Bound(controllers) {
+		return ""
+	}
+	return otherwise(sidecar, controllers, councils)
+}
+
+// otherwise says that a sidecar counts other controllers than there are.
+func otherwise(sidecar string, controllers []string, councils quorum.Councils) string {
+	if slices.Equal(slices.Sorted(slices.Values(controllers)), slices.Sorted(slices.Values(councils[0]))) {
 		return ""
 	}
 	return fmt.Sprintf("sidecar %s counts a majority of the controllers [%s], and these are [%s]: name the same in its file, and restart it",
-		sidecar, strings.Join(controllers, " "), strings.Join(c.Controllers, " "))
+		sidecar, strings.Join(controllers, " "), strings.Join(councils[0], " "))
 }
 
 // answer is a judgement on who asks for a lease.

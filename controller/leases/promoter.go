@@ -15,6 +15,7 @@ import (
 	"switchyard/controller/topology"
 	"switchyard/router/routes"
 	"switchyard/sidecar/protocol"
+	"switchyard/store/quorum"
 )
 
 // Peers asks the other controllers.
@@ -37,8 +38,8 @@ const (
 // deposed. Nothing is kept between two calls, so that the next leader begins anew.
 type Promoter struct {
 	cfg Config
-	// peers are the other controllers' addresses, by id.
-	peers    map[string]string
+	// peers are the controllers' addresses, by id, now.
+	peers    func() map[string]string
 	own      *Register
 	ask      Peers
 	sidecars Sidecars
@@ -46,11 +47,14 @@ type Promoter struct {
 	sleep func(ctx context.Context, d time.Duration) error
 }
 
-// NewPromoter returns a promoter; peers are the addresses of the other
-// controllers, by id.
-func NewPromoter(own *Register, peers map[string]string, ask Peers, sidecars Sidecars, sleep func(context.Context, time.Duration) error) *Promoter {
+// NewPromoter returns a promoter; peers are the addresses of the controllers, by
+// id, now.
+func NewPromoter(own *Register, peers func() map[string]string, ask Peers, sidecars Sidecars, sleep func(context.Context, time.Duration) error) *Promoter {
 	return &Promoter{cfg: own.cfg, peers: peers, own: own, ask: ask, sidecars: sidecars, sleep: sleep}
 }
+
+// councils are the controllers whose word counts.
+func (p *Promoter) councils() quorum.Councils { return p.cfg.councils(p.own.ledger.State()) }
 
 // in are, in order, the servers of a cluster that have a database sidecar.
 func (p *Promoter) in(cluster string) []topology.Key {
@@ -77,7 +81,7 @@ func (p *Promoter) Promise(ctx context.Context, cluster string, server topology.
 		return nil
 	}
 	words := p.words(ctx, wire.WordRequest{Asker: p.cfg.Self, Cluster: cluster, Server: server}, nil)
-	heard, why := p.counted(cluster, server, words.replies)
+	heard, why := p.counted(cluster, server, words.replies, p.councils())
 	if why == "" {
 		why = p.outlived(heard.Sidecar, p.newest(words.replies), seen)
 	}
@@ -177,7 +181,9 @@ func kept(peers, parted []string) string {
 }
 
 // counted is the newest renewal of a server, and why its lease is no promise.
-func (p *Promoter) counted(cluster string, server topology.Key, replies map[string]wire.WordReply) (wire.HeardRenewal, string) {
+func (p *Promoter) counted(
+	cluster string, server topology.Key, replies map[string]wire.WordReply, councils quorum.Councils,
+) (wire.HeardRenewal, string) {
 	if p.cfg.Sidecars[server] == "" {
 		return wire.HeardRenewal{}, fmt.Sprintf("other servers of %s have a database sidecar, and %s has none: "+
 			"start one beside it and name it in sidecars.databases", cluster, server)
@@ -196,9 +202,9 @@ func (p *Promoter) counted(cluster string, server topology.Key, replies map[stri
 	for _, r := range replies {
 		tied = tied && (r.Heard == nil || r.Heard.Run != newest.Run || r.Heard.Tied)
 	}
-	switch holding, miscounted := protocol.Holding(newest.Holding), p.cfg.miscounted(newest.Sidecar, newest.Controllers); {
-	case miscounted != "":
-		return *newest, miscounted
+	switch holding, other := protocol.Holding(newest.Holding), miscounted(newest.Sidecar, newest.Controllers, councils); {
+	case other != "":
+		return *newest, other
 	case !tied:
 		return *newest, fmt.Sprintf("sidecar %s may be outlived by its server, so that its lease is no promise: tie mysqld to it", newest.Sidecar)
 	case holding != protocol.Held && holding != protocol.Fenced:
@@ -264,10 +270,12 @@ func (p *Promoter) words(ctx context.Context, q wire.WordRequest, have map[strin
 		reply, err := p.own.Word(ctx, q)
 		put(p.cfg.Self, reply, err)
 	}
-	for id, base := range p.peers {
-		if _, ok := have[id]; ok {
+	addresses := p.peers()
+	for _, id := range p.councils().Everybody() {
+		if _, ok := have[id]; ok || id == p.cfg.Self {
 			continue
 		}
+		base := addresses[id]
 		wg.Go(func() {
 			reply, err := p.ask.Word(ctx, base, q)
 			put(id, reply, err)
@@ -325,8 +333,9 @@ func (p *Promoter) Outlast(
 	begun := p.cfg.Now()
 	patience := begun.Add(p.cfg.Lease + p.cfg.Fence + 10*time.Second)
 	given, have := map[string]wire.WordReply{}, map[topology.Key]string{}
-	majority := (len(p.peers)+1)/2 + 1
 	var newest time.Time
+	// Those that agreed are those whom the sidecar is held against.
+	var councils quorum.Councils
 	for {
 		var (
 			round  gathered
@@ -346,12 +355,12 @@ func (p *Promoter) Outlast(
 				round.missing[id] = fmt.Sprintf("%s: %s", id, cmp.Or(reply.Missing, "it is the same process as another controller"))
 			}
 		}
-		if len(given) >= majority && len(have) >= p.needed(cluster) {
+		if councils = p.councils(); councils.Agreed(ids(given)) && len(have) >= p.needed(cluster) {
 			break
 		}
 		if !p.cfg.Now().Before(patience) {
 			return "", fmt.Errorf("the lease of %s may be in force: %d of %d controllers gave their word and %d of the %d other database sidecars "+
-				"that are needed have parted; missing: %s", server, len(given), len(p.peers)+1, len(have), p.needed(cluster), missing(round.missing, parted))
+				"that are needed have parted; missing: %s", server, len(given), len(councils.Everybody()), len(have), p.needed(cluster), missing(round.missing, parted))
 		}
 		if err := still(ctx); err != nil {
 			return "", err
@@ -361,7 +370,7 @@ func (p *Promoter) Outlast(
 		}
 	}
 	last := p.cfg.Now()
-	heard, why := p.counted(cluster, server, given)
+	heard, why := p.counted(cluster, server, given, councils)
 	if why == "" {
 		why = p.outlived(heard.Sidecar, newest, seen)
 	}

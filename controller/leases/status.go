@@ -3,6 +3,7 @@ package leases
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"switchyard/controller/adminapi/wire"
@@ -27,6 +28,8 @@ type Status struct {
 	ExitAt time.Time
 	// miscounted is why it does not keep its lease by these controllers.
 	miscounted string
+	// otherwise is set also where that does no harm yet.
+	otherwise string
 }
 
 // Status returns what is known of a server's sidecar; false where none was heard
@@ -40,7 +43,8 @@ func (r *Register) Status(server topology.Key) (Status, bool) {
 	}
 	s := Status{
 		Sidecar: h.newest.Sidecar, At: h.at, Holding: h.newest.Holding, State: h.newest.State, Tied: h.newest.Tied,
-		Until: h.until, Fence: h.fence, miscounted: r.cfg.miscounted(h.newest.Sidecar, h.newest.Controllers),
+		Until: h.until, Fence: h.fence, miscounted: miscounted(h.newest.Sidecar, h.newest.Controllers, r.cfg.councils(r.ledger.State())),
+		otherwise: otherwise(h.newest.Sidecar, h.newest.Controllers, r.cfg.councils(r.ledger.State())),
 	}
 	if h.exit != nil {
 		s.Exit, s.ExitAt = sayExit(*h.exit), h.exitAt
@@ -77,6 +81,19 @@ func (r *Register) Shown(server topology.Key) *wire.DatabaseSidecar {
 	case s.Holding == protocol.Unleased:
 		out.NoPromise = "it holds no lease"
 	}
+	return out
+}
+
+// Miscounts are the sidecars that count other controllers than there are: their
+// files are to be brought in step.
+func (r *Register) Miscounts() []string {
+	var out []string
+	for server := range r.cfg.Sidecars {
+		if s, ok := r.Status(server); ok && s.otherwise != "" && r.cfg.Now().Sub(s.At) <= r.cfg.Lease+r.cfg.Fence {
+			out = append(out, s.otherwise)
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 

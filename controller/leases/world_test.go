@@ -43,6 +43,8 @@ type world struct {
 	lease time.Duration
 	// passes is what happens with each pause of the promoter.
 	passes func()
+	// doors are the controllers' addresses.
+	doors map[string]string
 }
 
 type book struct {
@@ -68,6 +70,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, lease: lease, now: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), behind: map[string]ledger.State{}, books: map[string]*book{},
 		cut: map[string]bool{}, newer: map[string]bool{}, registers: map[string]*leases.Register{},
+		doors: map[string]string{"c1": "c1", "c2": "c2", "c3": "c3"},
 	}
 	w.must(ledger.Bootstrap{ID: "test", Generation: 1})
 	w.must(ledger.AdoptMaster{Cluster: "shop", Master: key("m"), UUID: "uuid-m", At: w.now})
@@ -222,7 +225,7 @@ func (w *world) Part(_ context.Context, base string, p protocol.Part) (protocol.
 }
 
 func (w *world) promoter() *leases.Promoter {
-	return leases.NewPromoter(w.registers["c1"], map[string]string{"c2": "c2", "c3": "c3"}, w, w,
+	return leases.NewPromoter(w.registers["c1"], func() map[string]string { return w.doors }, w, w,
 		func(ctx context.Context, d time.Duration) error {
 			w.pass(d)
 			if w.passes != nil {

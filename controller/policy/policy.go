@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"switchyard/controller/topology"
+	"switchyard/store/quorum"
 )
 
 // Rule is how much an operator wants a server to be promoted.
@@ -110,6 +111,9 @@ type Cluster struct {
 	// Controllers is how many controllers there are; a majority of them must
 	// see a failure before it is acted on.
 	Controllers int
+	// Councils are who they are, and where one of them is added or removed also
+	// without it: a majority of each must see it. Without them, whoever sees counts.
+	Councils quorum.Councils
 	// AntiFlap is how long after an automatic master recovery ended the next
 	// one is held back.
 	AntiFlap time.Duration
@@ -205,6 +209,20 @@ func (c Cluster) Rule(k topology.Key) Rule {
 
 // Majority is the number of controllers that must agree.
 func (c Cluster) Majority() int { return c.Controllers/2 + 1 }
+
+// Agreed reports whether those who see a failure are enough to act on it.
+func (c Cluster) Agreed(by []string) bool {
+	if c.Councils == nil {
+		return len(by) >= c.Majority()
+	}
+	return c.Councils.Agreed(by)
+}
+
+// Of returns c for the controllers that there are.
+func (c Cluster) Of(councils quorum.Councils) Cluster {
+	c.Councils, c.Controllers = councils, len(councils.Everybody())
+	return c
+}
 
 // With returns c with what operators said since it was configured: promotion
 // rules, which win over the configured ones (those that have run out are the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,9 +45,14 @@ func (p *Publisher) audits(ctx context.Context, t *target) {
 // auditWidth is how many clusters of one directory are looked at together.
 const auditWidth = 8
 
+// covered reports whether a controller of a directory's own datacenter keeps it.
+func (p *Publisher) covered(t *target) bool {
+	return p.config.Controllers != nil && slices.Contains(p.config.Controllers(), t.directory.Datacenter())
+}
+
 func (p *Publisher) audit(ctx context.Context, t *target) {
 	leads := p.verified(ctx)
-	keeps := t.own || leads && !t.covered
+	keeps := t.own || leads && !p.covered(t)
 	var group errgroup.Group
 	group.SetLimit(auditWidth)
 	for _, table := range p.ledger.Tables() {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -49,7 +48,7 @@ type Config struct {
 	Datacenter string
 	// Controllers are the datacenters with a controller of their own. The
 	// directories of all others are kept by the leader.
-	Controllers []string
+	Controllers func() []string
 	// Interval is the pause between audits of a directory; 0 for 2 s.
 	Interval time.Duration
 	// Timeout bounds each call; 0 for 1 s.
@@ -114,7 +113,7 @@ func New(config Config, directories []Directory, ledger Ledger, now func() time.
 		}
 		names[datacenter] = true
 		p.targets = append(p.targets, &target{directory: directory, now: now, clusters: make(map[string]*entry),
-			own: datacenter == config.Datacenter, covered: slices.Contains(config.Controllers, datacenter),
+			own:  datacenter == config.Datacenter,
 			wake: make(chan struct{}, 1)})
 	}
 	return p, nil

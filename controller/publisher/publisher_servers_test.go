@@ -98,7 +98,7 @@ func oneConfirmed(t *testing.T, receipts []routes.Receipt) {
 func TestRealDirectoriesAreKept(t *testing.T) {
 	country, ctx := newCountry(t)
 	ledger := &book{tables: []routes.Table{table(5, "db1")}}
-	p, err := publisher.New(publisher.Config{Datacenter: "dc1", Controllers: []string{"dc1"}, Lookup: resolves,
+	p, err := publisher.New(publisher.Config{Datacenter: "dc1", Controllers: func() []string { return []string{"dc1"} }, Lookup: resolves,
 		Interval: 200 * time.Millisecond}, country.directories, ledger, time.Now, discard())
 	must(t, err)
 	defer audit(t, p)()

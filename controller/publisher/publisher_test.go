@@ -286,7 +286,7 @@ func TestWhoKeepsWhich(t *testing.T) {
 			if !leads {
 				ledger.leads = errors.New("a follower")
 			}
-			config := publisher.Config{Datacenter: "dc1", Controllers: []string{"dc1", "dc2"}}
+			config := publisher.Config{Datacenter: "dc1", Controllers: func() []string { return []string{"dc1", "dc2"} }}
 			p := newPublisher(t, config, ledger, own, covered, orphan)
 			stop := audit(t, p)
 			time.Sleep(5 * time.Second)
@@ -306,7 +306,7 @@ func TestPushIsRecordedWhoeverAudits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own, covered := newShelf("dc1"), newShelf("dc2")
 		ledger := &book{tables: []routes.Table{table(5, "")}}
-		p := newPublisher(t, publisher.Config{Datacenter: "dc1", Controllers: []string{"dc1", "dc2"}}, ledger, own, covered)
+		p := newPublisher(t, publisher.Config{Datacenter: "dc1", Controllers: func() []string { return []string{"dc1", "dc2"} }}, ledger, own, covered)
 		defer audit(t, p)()
 		synctest.Wait()
 		ledger.set(func(b *book) { b.tables = []routes.Table{table(6, "db1")} })

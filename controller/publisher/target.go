@@ -51,10 +51,10 @@ type entry struct {
 type target struct {
 	directory Directory
 	now       func() time.Time
-	// own and covered say who keeps it: this controller, another one, or, when
-	// neither, the leader.
-	own, covered bool
-	wake         chan struct{}
+	// own is whether this controller keeps it; another one may, or, when nobody does,
+	// the leader.
+	own  bool
+	wake chan struct{}
 
 	mu       sync.Mutex
 	clusters map[string]*entry

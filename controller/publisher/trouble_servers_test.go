@@ -118,7 +118,7 @@ func TestATroubledConsulHoldsUpNobody(t *testing.T) {
 	t.Cleanup(gated.Close)
 	country.directories[1] = gated
 	ledger := &book{tables: []routes.Table{table(1, "db1")}}
-	p, err := publisher.New(publisher.Config{Datacenter: "dc1", Controllers: []string{"dc1"}, Lookup: resolves,
+	p, err := publisher.New(publisher.Config{Datacenter: "dc1", Controllers: func() []string { return []string{"dc1"} }, Lookup: resolves,
 		Interval: 200 * time.Millisecond, AuditTimeout: 10 * time.Second}, country.directories, ledger, time.Now, discard())
 	must(t, err)
 	defer audit(t, p)()

@@ -74,7 +74,7 @@ func relocationByHistory(in RelocationInput) (Verdict, bool) {
 }
 
 func relocationByWitnesses(in RelocationInput) (Verdict, bool) {
-	if agree := failingOf(in.Snapshot, in.Finding.Subject); len(agree) < in.Policy.Majority() {
+	if agree := failingOf(in.Snapshot, in.Finding.Subject); !in.Policy.Agreed(agree) {
 		return hold(NoWitnessMajority, "only %d of %d controllers see it dead, or its replicas fail to connect (%s); %d must",
 			len(agree), in.Policy.Controllers, strings.Join(agree, ", "), in.Policy.Majority())
 	}

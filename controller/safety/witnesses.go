@@ -21,7 +21,7 @@ func byWitnesses(in Input) (Verdict, bool) {
 	case len(alive) > 0:
 		return hold(ObserversDisagree, "%s answers %s, and not %s",
 			in.Snapshot.Master, strings.Join(alive, ", "), strings.Join(dead, ", "))
-	case len(dead) < in.Policy.Majority():
+	case !in.Policy.Agreed(dead):
 		return hold(NoWitnessMajority, "only %d of %d controllers see it dead (%s); %d must",
 			len(dead), in.Policy.Controllers, strings.Join(dead, ", "), in.Policy.Majority())
 	case cutOff && !hostAnswers(in.Snapshot):
@@ -58,7 +58,7 @@ func bySight(in Input, t topology.Trouble) (Verdict, bool) {
 	case len(s.writes) > 0:
 		return hold(ObserversDisagree, "%s sees writes to %s succeed, and %s does not (%s)",
 			strings.Join(s.writes, ", "), in.Snapshot.Master, strings.Join(s.see, ", "), t)
-	case len(s.see) < in.Policy.Majority():
+	case !in.Policy.Agreed(s.see):
 		return hold(NoWitnessMajority, "only %d of %d controllers see %s (%s); %d must",
 			len(s.see), in.Policy.Controllers, t, strings.Join(s.see, ", "), in.Policy.Majority())
 	case in.Policy.Proxies == 0:

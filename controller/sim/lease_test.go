@@ -260,7 +260,7 @@ func (c *controller) granting() {
 		}
 	}
 	c.register = r
-	c.promoter = leases.NewPromoter(r, peers, c, c, func(ctx context.Context, d time.Duration) error {
+	c.promoter = leases.NewPromoter(r, func() map[string]string { return peers }, c, c, func(ctx context.Context, d time.Duration) error {
 		timer := time.NewTimer(d)
 		defer timer.Stop()
 		select {

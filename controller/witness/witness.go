@@ -35,8 +35,8 @@ type Peer struct {
 type Config struct {
 	// Self is this controller's id.
 	Self string
-	// Peers are the other controllers.
-	Peers []Peer
+	// Peers are the other controllers, now. It may be nil.
+	Peers func() []Peer
 	// Secret is what the controllers share. It signs, and is never sent.
 	Secret string
 	// Timeout bounds every question (1 s).
@@ -87,12 +87,15 @@ func New(cfg Config, client Client, log *slog.Logger) (*Asker, error) {
 	if cfg.Self == "" {
 		return nil, errors.New("witness: self is empty: give this controller an id")
 	}
-	if cfg.Secret == "" && len(cfg.Peers) > 0 {
+	if cfg.Peers == nil {
+		cfg.Peers = func() []Peer { return nil }
+	}
+	peers := cfg.Peers()
+	if cfg.Secret == "" && len(peers) > 0 {
 		return nil, errors.New("witness: secret is empty: give all controllers the same")
 	}
-	cfg.Peers = slices.Clone(cfg.Peers)
 	seen := map[string]bool{cfg.Self: true}
-	for i, p := range cfg.Peers {
+	for i, p := range peers {
 		if p.ID == "" || seen[p.ID] {
 			return nil, fmt.Errorf("witness: peers[%d]: id %q: want an id that no other controller has", i, p.ID)
 		}
@@ -101,7 +104,6 @@ func New(cfg Config, client Client, log *slog.Logger) (*Asker, error) {
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
 			return nil, fmt.Errorf("witness: peers[%d] (%s): url: want http://HOST:PORT or https://HOST:PORT", i, p.ID)
 		}
-		cfg.Peers[i].URL = strings.TrimSuffix(p.URL, "/")
 	}
 	return &Asker{cfg: cfg, client: client, log: log}, nil
 }
@@ -114,12 +116,14 @@ func (a *Asker) AskUntil(ctx context.Context, q Question, enough func([]Answer) 
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
-	answers := make(chan Answer, len(a.cfg.Peers))
-	for _, peer := range a.cfg.Peers {
+	peers := a.cfg.Peers()
+	answers := make(chan Answer, len(peers))
+	for _, peer := range peers {
+		peer.URL = strings.TrimSuffix(peer.URL, "/")
 		a.under.Go(func() { answers <- a.ask(peer, q, deadline) })
 	}
 	var got []Answer
-	for len(got) < len(a.cfg.Peers) {
+	for len(got) < len(peers) {
 		select {
 		case answer := <-answers:
 			got = append(got, single(got, answer))
@@ -127,7 +131,7 @@ func (a *Asker) AskUntil(ctx context.Context, q Question, enough func([]Answer) 
 				return got
 			}
 		case <-ctx.Done():
-			return a.withMissing(got, ctx.Err())
+			return withMissing(peers, got, ctx.Err())
 		}
 	}
 	return got
@@ -146,11 +150,11 @@ func single(got []Answer, answer Answer) Answer {
 	return answer
 }
 
-func (a *Asker) withMissing(got []Answer, err error) []Answer {
+func withMissing(peers []Peer, got []Answer, err error) []Answer {
 	if errors.Is(err, context.Canceled) {
 		err = errNotWaitedFor
 	}
-	for _, peer := range a.cfg.Peers {
+	for _, peer := range peers {
 		if !slices.ContainsFunc(got, func(g Answer) bool { return g.Observer == peer.ID }) {
 			got = append(got, Answer{Observer: peer.ID, Err: fmt.Errorf("controller %s: no answer: %w", peer.ID, err)})
 		}
@@ -167,7 +171,7 @@ func (a *Asker) Ask(
 ) ([]topology.View, []error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	needed := (len(a.cfg.Peers) + 1) / 2 // a majority, less this controller, which sees for itself
+	needed := (len(a.cfg.Peers()) + 1) / 2 // a majority, less this controller, which sees for itself
 	var linger *time.Timer
 	defer func() {
 		if linger != nil {

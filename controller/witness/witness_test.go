@@ -136,9 +136,11 @@ func asker(t *testing.T, cfg witness.Config, doors ...*door) *witness.Asker {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = patience
 	}
+	var peers []witness.Peer
 	for _, d := range doors {
-		cfg.Peers = append(cfg.Peers, witness.Peer{ID: d.id, URL: d.url + "/"})
+		peers = append(peers, witness.Peer{ID: d.id, URL: d.url + "/"})
 	}
+	cfg.Peers = func() []witness.Peer { return peers }
 	client := witness.NewClient(nil)
 	a, err := witness.New(cfg, client, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -374,7 +376,9 @@ func TestAloneNobodyIsAsked(t *testing.T) {
 }
 
 func TestBadConfiguration(t *testing.T) {
-	peer := func(id, url string) []witness.Peer { return []witness.Peer{{ID: id, URL: url}} }
+	peer := func(id, url string) func() []witness.Peer {
+		return func() []witness.Peer { return []witness.Peer{{ID: id, URL: url}} }
+	}
 	for want, cfg := range map[string]witness.Config{
 		"self is empty":        {Secret: "s"},
 		"secret is empty":      {Self: "c1", Peers: peer("c2", "http://h:1")},

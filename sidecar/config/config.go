@@ -101,9 +101,13 @@ func checkIdentity(d *controller.Document, f *File) error {
 	return d.TakeSecret("secret", &f.Secret, f.SecretFile)
 }
 
+// maxControllers is how many controllers there may be.
+const maxControllers = 9
+
 func checkControllers(d *controller.Document, f *File) error {
-	if n := len(f.Controllers); n != 1 && n != 3 && n != 5 {
-		return d.Errorf("controllers", "has %d entries; want all controllers: 1, 3 or 5", n)
+	// An even number is what there is while one of them is replaced.
+	if n := len(f.Controllers); n < 1 || n > maxControllers {
+		return d.Errorf("controllers", "has %d entries; want all controllers: 1 to %d", n, maxControllers)
 	}
 	ids, urls, secure := map[string]string{}, map[string]string{}, false
 	for i, c := range f.Controllers {

@@ -60,9 +60,13 @@ type Controllers struct {
 	Term       uint64 `json:"term"`
 	// Voters are those that raft counts, Answering those of them that answer, and
 	// Majority how many of them must for anything to be decided.
-	Voters      int                 `json:"voters"`
-	Answering   int                 `json:"answering"`
-	Majority    int                 `json:"majority"`
+	Voters    int `json:"voters"`
+	Answering int `json:"answering"`
+	Majority  int `json:"majority"`
+	// Set is the number of the set of controllers that Controller knows, 0 for that
+	// of its configuration file, and Change the change of it that is under way.
+	Set         uint64              `json:"set"`
+	Change      *ControllersChange  `json:"change,omitempty"`
 	Controllers []ControllerAccount `json:"controllers"`
 	Problems    []string            `json:"problems,omitempty"`
 }
