@@ -19,7 +19,7 @@ func TestTheLeaderSeesWhatOthersKeep(t *testing.T) {
 		right := routes.Record{Cluster: "shop", Epoch: table(5, "").Epoch, Revision: 2, Master: routes.Server{Host: "db1", Port: 3306}}
 		dc2.held["shop"] = right
 		ledger := &book{tables: []routes.Table{table(5, "db1")}}
-		p := newPublisher(t, publisher.Config{Datacenter: "dc1", Controllers: []string{"dc1", "dc2"}}, ledger, dc1, dc2)
+		p := newPublisher(t, publisher.Config{Datacenter: "dc1", Controllers: func() []string { return []string{"dc1", "dc2"} }}, ledger, dc1, dc2)
 		defer audit(t, p)()
 		now := func() publisher.TargetStatus { time.Sleep(5 * time.Second); return p.Status()[1] }
 		if s := now(); !s.Reachable || s.LastError != "" || s.Epoch != right.Epoch || s.ConfirmedAt.IsZero() {
