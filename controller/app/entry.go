@@ -3,6 +3,8 @@ package app
 import (
 	"crypto/tls"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"switchyard/controller/adminapi"
 	"switchyard/controller/config"
@@ -13,15 +15,28 @@ import (
 type carriage struct{ server, client *tls.Config }
 
 func newCarriage(c *config.File) (carriage, error) {
-	server, err := c.HTTP.TLS.Server()
+	way, err := carry(c.HTTP.TLS, time.Now, newLogger(c))
 	if err != nil {
-		return carriage{}, &StartError{fmt.Errorf("http.tls: %w", err)}
+		return way, &StartError{fmt.Errorf("http.tls: %w", err)}
 	}
-	client, err := c.HTTP.TLS.Client()
+	return way, nil
+}
+
+// carry reads the files, and goes on reading them.
+func carry(files config.HTTPTLS, now func() time.Time, log *slog.Logger) (carriage, error) {
+	server, err := files.Server()
 	if err != nil {
-		return carriage{}, &StartError{fmt.Errorf("http.tls: %w", err)}
+		return carriage{}, err
 	}
-	return carriage{server, client}, nil
+	client, err := files.Client()
+	if err != nil {
+		return carriage{}, err
+	}
+	out := carriage{client: newRenewed(client, files.Client, now, log).client()}
+	if server != nil {
+		out.server = newRenewed(server, files.Server, now, log).server()
+	}
+	return out, nil
 }
 
 // peers makes this controller's calls of the others.

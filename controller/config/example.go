@@ -45,6 +45,8 @@ controllers:
 # all. With tls, the addresses above begin with https; ca is of the other
 # controllers' certificates (by default the system's), and with client_ca every caller
 # needs a certificate of that CA: sidecars, probes and the command line too.
+# Renewed files of tls are used within a second or two; but for ca, which needs a
+# restart.
 # auth: none, basic (name and password), token (Authorization: Bearer) or proxy (a
 # header, believed from these addresses only). Roles: viewer reads, operator does what
 # a day brings, admin forces and sets rules. Secrets: ${NAME}, or password_file and
