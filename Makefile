@@ -51,7 +51,7 @@ SERVER_TESTS = $$(grep -rlE --include='*_test.go' '^//go:build .*\b$(TAGS)\b' . 
 # HAProxy and the database servers are in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help build test quick e2e netns matrix sim salvage lint fmt deps deps-system deps-net deps-consul deps-mysql deps-mysql56 demo bench clean
+.PHONY: help build test quick e2e netns matrix sim salvage lint fmt deps deps-system deps-net deps-consul deps-mysql deps-mysql56 demo bench together clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -178,6 +178,10 @@ demo: deps-system deps-consul $(if $(filter mysql,$(FLAVOR)),deps-mysql) build #
 
 bench: deps-system deps-consul deps-mysql build ## Measure outages, RUNS of each flavor and fault, into FIGURES (JSON)
 	go run ./e2e/figures --binary ./bin/switchyard --runs $(RUNS) --proxies $(PROXIES) --out $(FIGURES)
+
+# Smaller in `make test`: once for each.
+together: deps ## Crash masters together with leader, datacenter or Consul, RUNS times each, and measure elections, into FIGURES (JSON)
+	go test -tags $(TAGS) -count=1 -timeout 240m -v -run '^TestTogether$$' ./e2e/together -args -runs=$(RUNS) -changes=20 -figures="$(abspath $(FIGURES))"
 
 clean: ## Remove what was built here (not the cache)
 	rm -rf bin $(FIGURES)

@@ -15,7 +15,7 @@ func (s *Site) Client(timeout time.Duration) (*ctl.Client, error) {
 	for _, c := range s.Controllers {
 		urls = append(urls, c.URL)
 	}
-	return ctl.NewClient(urls, timeout)
+	return s.client(timeout, urls...)
 }
 
 // Get reads one path of the API into value.
@@ -82,7 +82,7 @@ func (s *Site) Explain(ctx context.Context) (e wire.Explanation, err error) {
 
 // StatusOf is one controller's own account, whoever leads.
 func (s *Site) StatusOf(ctx context.Context, c *Controller) (status wire.Status, err error) {
-	client, err := ctl.NewClient([]string{c.URL}, 2*time.Second)
+	client, err := s.client(2*time.Second, c.URL)
 	if err != nil {
 		return status, err
 	}

@@ -31,7 +31,7 @@ func (s *Site) config(self *Controller) string {
 		settings, rules = settings+"\n"+more, rules+"\n"+own
 	}
 	b.WriteString(strings.TrimSpace(settings) + "\n")
-	b.WriteString(s.placesConfig())
+	b.WriteString(s.placesConfig() + s.secureConfig(self))
 	b.WriteString(s.sidecarConfig())
 	// MySQL 5.6 offers a TLS that today's clients refuse.
 	fmt.Fprintf(&b, "mysql:\n  user: %s\n  password: %s\n  tls: {mode: disabled}\n  replication: {user: %s, password: %s}\n",

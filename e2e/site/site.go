@@ -69,6 +69,8 @@ type Options struct {
 	Hosts map[string]string
 	// Datacenters spreads the site over three; nil has all of it in dc1.
 	Datacenters *Datacenters
+	// Secure has the controllers speak TLS, and ask who calls; nil for plain doors. Extra then says nothing of raft and http.
+	Secure *Secure
 	// Progress is told what is being started; nil for silence.
 	Progress func(format string, args ...any)
 }
@@ -231,7 +233,7 @@ func (s *Site) startControllers(ctx context.Context) error {
 			return err
 		}
 		s.Controllers = append(s.Controllers, &Controller{
-			ID: id, URL: fmt.Sprintf("http://%s:%d", ip, httpPort),
+			ID: id, URL: fmt.Sprintf("%s://%s:%d", s.scheme(), ip, httpPort),
 		})
 	}
 	for n := range s.options.Proxies {

@@ -117,6 +117,8 @@ func explain(ctx context.Context, dialer *contextDialer, target *url.URL, err er
 	case dialer.tls != nil && !dialer.heard && !errors.Is(err, fasthttp.ErrTimeout):
 		// The alert may be lost where the server closes on what it has not read.
 		return fmt.Errorf("%s: it ends the connection, and may refuse this caller's certificate, or wants one: %w", where, err)
+	case dialer.tls == nil && errors.Is(err, fasthttp.ErrConnectionClosed):
+		return fmt.Errorf("%s: it ends the connection without an answer; one that speaks TLS does so, and its URL begins with https: %w", where, err)
 	case errors.Is(err, fasthttp.ErrTimeout):
 		return fmt.Errorf("%s: no answer: %w", where, context.DeadlineExceeded)
 	default:
