@@ -71,8 +71,8 @@ quick: ## Unit tests only: no server, no root, seconds
 e2e: deps ## The end-to-end tests only
 	go test -tags $(TAGS) -count=1 -p 1 -timeout 40m ./e2e/...
 
-netns: deps ## The fence in cut networks, all of it (root, some minutes)
-	go test -tags $(TAGS),netns -count=1 -timeout 60m -run 'CutOff|ControllersLose|Fence' ./e2e/scenarios
+netns: deps ## The fence and three datacenters in cut networks, all of it (root, half an hour)
+	go test -tags $(TAGS),netns -count=1 -timeout 60m -run 'CutOff|ControllersLose|Fence|Datacenter' ./e2e/scenarios
 
 matrix: deps ## The routing from end to end, every flavor, mode, fault and story (most of an hour), into FIGURES (JSON)
 	go test -tags $(TAGS),matrix -count=1 -timeout 100m -v -run '^TestMatrix$$/$(CELLS)' ./e2e/matrix -args "$(abspath $(FIGURES))"

@@ -27,14 +27,17 @@ func TestThreeDatacenters(t *testing.T) {
 	w.converged()
 	w.same(before)
 	w.lead("c1")
-	w.masterCutOff()
+	rec := w.masterLost(off(dc1))
+	w.isolated(rec)
+	w.back()
 }
 
-// masterCutOff cuts off the master's datacenter, which is the first one, waits for the failover, and heals.
-func (w *continent) masterCutOff() *stack.Server {
+// masterLost cuts ways by which the datacenter of the first master, dc1, is alone, and waits until another one has
+// taken its place.
+func (w *continent) masterLost(ways []stack.Way) wire.Recovery {
 	w.t.Helper()
 	old, rest := w.first, w.by("c2", "c3")
-	w.lose(off(dc1)...)
+	w.lose(ways...)
 	cutAt := time.Now()
 	rec := rest.failedOver()
 	winner, err := w.Server(rec.Winner.String())
@@ -48,17 +51,24 @@ func (w *continent) masterCutOff() *stack.Server {
 	w.must(seenFrom(rec.Evidence, "c2: master", "c3: master"))
 	w.writing(dc2, dc3)
 	last, first := turn(old, winner, w.inside, w.apps[dc1], w.apps[dc2], w.apps[dc3])
-	w.t.Logf("%s by %s: the old master's last write %s after the cut, the new one's first %s after it; %q", rec.Outcome, rec.Leader,
-		last.Sub(cutAt).Round(time.Millisecond), first.Sub(cutAt).Round(time.Millisecond), rec.Evidence)
+	w.t.Logf("%s by %s: the old master's last write %s after the cut, the new one's first %s after it", rec.Outcome, rec.Leader,
+		last.Sub(cutAt).Round(time.Millisecond), first.Sub(cutAt).Round(time.Millisecond))
 	if first.IsZero() || !last.Before(first) {
 		w.t.Errorf("the old master acknowledged a write %s after the new one's first", last.Sub(first))
 	}
 	stopped(w.t, w.ctx, old)
-	w.isolated(rec)
+	return rec
+}
+
+// back heals, and waits until the old master has its place, and all is well.
+func (w *continent) back() {
+	w.t.Helper()
 	w.heal()
-	settled(w.t, w.ctx, w.Site, old)
+	if !w.first.Running() { // its sidecar has killed it
+		w.must(w.first.Start(w.ctx))
+	}
+	settled(w.t, w.ctx, w.Site, w.first)
 	w.converged()
-	return winner
 }
 
 // failedOver waits until a failover has ended. What is cut off has confirmed nothing, so that it is not complete.

@@ -224,10 +224,16 @@ func (w *continent) same(before wire.Cluster) {
 // unmoved holds that for longer than a lease, applications of these datacenters write and the master is what it was.
 func (w *continent) unmoved(before wire.Cluster, writing ...string) {
 	w.t.Helper()
-	for begun := time.Now(); time.Since(begun) < lease+3*time.Second; {
-		w.writing(writing...)
-	}
+	w.goOn(writing...)
 	w.same(before)
+}
+
+// goOn holds that applications of these datacenters write for longer than a lease.
+func (w *continent) goOn(dcs ...string) {
+	w.t.Helper()
+	for begun := time.Now(); time.Since(begun) < lease+3*time.Second; {
+		w.writing(dcs...)
+	}
 }
 
 // converged waits until all is well everywhere: each controller follows the leader, each proxy leads to the master, each

@@ -3,8 +3,10 @@ package site
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
+	"switchyard/controller/adminapi/call"
 	"switchyard/controller/adminapi/wire"
 	"switchyard/controller/ctl"
 )
@@ -87,4 +89,12 @@ func (s *Site) StatusOf(ctx context.Context, c *Controller) (status wire.Status,
 		return status, err
 	}
 	return status, client.Get(ctx, wire.PathStatus, &status)
+}
+
+// Leads tells whether a controller says itself that it leads, ready to act.
+func (s *Site) Leads(ctx context.Context, c *Controller) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	reply, err := call.Do(ctx, call.Request{Method: http.MethodGet, URL: c.URL + wire.PathLeaderCheck, MaxReply: 64 << 10})
+	return err == nil && reply.Status == http.StatusOK, err
 }
