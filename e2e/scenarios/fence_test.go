@@ -170,7 +170,12 @@ func outlasted(rec wire.Recovery) bool {
 // holdsLease waits until the leader may count on a server's lease.
 func holdsLease(t *testing.T, ctx context.Context, s *site.Site, server *stack.Server) {
 	t.Helper()
-	until(t, ctx, 30*time.Second, "the lease is held", func(ctx context.Context) error {
+	holdsLeaseWithin(t, ctx, 30*time.Second, s, server)
+}
+
+func holdsLeaseWithin(t *testing.T, ctx context.Context, within time.Duration, s *site.Site, server *stack.Server) {
+	t.Helper()
+	until(t, ctx, within, "the lease is held", func(ctx context.Context) error {
 		n, err := node(ctx, s, server)
 		if err == nil && (n.Sidecar == nil || n.Sidecar.Holding != string(protocol.Held) || n.Sidecar.NoPromise != "" ||
 			time.Now().After(n.Sidecar.GrantedUntil)) {
