@@ -48,7 +48,7 @@ func (c *Consumer) Name() string { return c.name }
 // Run reads until ctx ends.
 func (c *Consumer) Run(ctx context.Context) {
 	defer c.client.CloseIdleConnections()
-	ticker := time.NewTicker(50 * time.Millisecond)
+	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		seen, err := c.read(ctx)

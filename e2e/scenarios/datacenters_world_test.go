@@ -67,7 +67,7 @@ func (w *continent) populate(running context.Context) {
 	app := func(first int, host, address string) *workload.Workload {
 		account := stack.AppAccount()
 		load, err := workload.New(workload.Config{Address: address, User: account.User, Password: account.Password,
-			Schema: stack.AppSchema, FirstWorker: first, Workers: 4, Rate: 40, Timeout: 2 * time.Second, Dial: w.Net.Host(host).Dial})
+			Schema: stack.AppSchema, FirstWorker: first, Workers: 4, Rate: 24, Timeout: 2 * time.Second, Dial: w.Net.Host(host).Dial})
 		w.must(err)
 		w.group.Go(func() { _ = load.Run(running) }) // it ends with an error only where its context did
 		return load
@@ -87,7 +87,7 @@ func (w *continent) populate(running context.Context) {
 	account := stack.AppAccount()
 	var err error
 	w.observer, err = invariants.NewObserver(invariants.Config{Targets: trial.Targets(w.Site), User: account.User,
-		Password: account.Password, Interval: 25 * time.Millisecond, Timeout: 2 * time.Second})
+		Password: account.Password, Interval: 50 * time.Millisecond, Timeout: 2 * time.Second})
 	w.must(err)
 	w.group.Go(func() { w.observer.Run(running) })
 }
@@ -271,6 +271,9 @@ func (w *continent) converged() {
 			if !r.Confirmed {
 				return fmt.Errorf("%s: %s", r.Name, r.Problem)
 			}
+		}
+		if list, err := w.Recoveries(ctx); err != nil || len(list) > 0 && list[0].Open() {
+			return fmt.Errorf("a recovery is under way: %v", err)
 		}
 		return w.alike(ctx)
 	})
