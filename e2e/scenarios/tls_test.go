@@ -58,7 +58,7 @@ func newSecured(t *testing.T) *secured {
 		Users:   fmt.Sprintf("[{name: vi, role: viewer, token: %s}, {name: ada, role: admin, token: %s}]", viewing, deciding),
 		Certify: func(id, host string) (cert, key string) { p := ca.Issue(t, id, []string{host}); return p.Cert, p.Key },
 	}}
-	ctx, s := startSiteFor(t, 6*time.Minute, o)
+	ctx, s := startSiteFor(t, 8*time.Minute, o)
 	return &secured{t: t, ctx: ctx, Site: s, ca: ca, foreign: certs.New(t, "somebody else's"), dir: t.TempDir()}
 }
 

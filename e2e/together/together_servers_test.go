@@ -40,13 +40,21 @@ func TestTogether(t *testing.T) {
 				seen[beside] = append(seen[beside], out)
 			})
 		}
+		// After each round, so that whoever has waited long enough has something.
+		report.Outages = together.Outages(seen)
+		keep(t, report)
 	}
 	t.Run("the leader is gone", func(t *testing.T) { report.Successions = successions(t) })
-	report.Outages = together.Outages(seen)
-	if *figures != "" {
-		if err := report.Write(*figures); err != nil {
-			t.Error(err)
-		}
+	keep(t, report)
+}
+
+func keep(t *testing.T, report together.Report) {
+	t.Helper()
+	if *figures == "" {
+		return
+	}
+	if err := report.Write(*figures); err != nil {
+		t.Error(err)
 	}
 }
 
