@@ -254,3 +254,24 @@ func (w *continent) follow() {
 		return nil
 	})
 }
+
+// A datacenter that an operator marks down is left by the leader, and by nobody else: its master goes on.
+func TestDatacenterMarkedDownIsLeftByTheLeader(t *testing.T) {
+	w := newContinent(t, "failover", site.Options{})
+	before := w.standing()
+	w.lead("c1")
+	client, err := w.Client(10 * time.Second)
+	w.must(err)
+	var said wire.Done
+	w.must(client.Post(w.ctx, wire.PathDatacenterDown, wire.DatacenterDownRequest{DataCenter: dc1,
+		Duration: wire.Duration(time.Hour), Asker: wire.Asker{By: "test", Reason: "test"}}, &said))
+	w.until(60*time.Second, "another one leads", func(ctx context.Context) error {
+		status, err := w.Status(ctx)
+		if err == nil && (status.Leader == "" || status.Leader == "c1") {
+			err = fmt.Errorf("%q leads", status.Leader)
+		}
+		return err
+	})
+	w.unmoved(before, dc1, dc2, dc3)
+	w.converged()
+}
