@@ -122,6 +122,9 @@ type ProxySQL struct {
 	Name, host string
 }
 
+// The ports of a controller.
+const raftPort, httpPort = 7401, 7400
+
 // WriterHostgroup is where the site's ProxySQLs have the writer, and send the application.
 const WriterHostgroup = 10
 
@@ -225,7 +228,6 @@ func (s *Site) startConsul(ctx context.Context) error {
 }
 
 func (s *Site) startControllers(ctx context.Context) error {
-	const raftPort, httpPort = 7401, 7400
 	for n := range s.options.Controllers {
 		id := fmt.Sprintf("c%d", n+1)
 		ip, err := s.Stack.IPFor(id, raftPort, httpPort)
