@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"switchyard/controller/adminapi/wire"
 	"switchyard/controller/ctl"
@@ -37,6 +38,11 @@ func (l *listed) Controllers(context.Context) (wire.Controllers, error) { return
 
 func TestControllersList(t *testing.T) {
 	golden(t, "controllers", ctl.Controllers(accounts()))
+	changing := accounts()
+	changing.Set = 4
+	changing.Change = &wire.ControllersChange{Change: wire.AddController, ID: "c4", By: "kim\x1b[2J", Undoing: "it was given up",
+		Since: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)}
+	golden(t, "controllers-changing", ctl.Controllers(changing))
 	golden(t, "controllers-no-leader", ctl.Controllers(wire.Controllers{Controller: "c1", Voters: 1, Majority: 1}))
 	// A follower answers by itself, where there is no leader too.
 	env := map[string]string{ctl.Environment: start(t, &listed{controller{id: "c2"}}, nil)}

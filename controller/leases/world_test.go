@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -103,7 +104,7 @@ func (a applied) Leader() (string, bool) { return "c1", true }
 func (w *world) start(id string) {
 	w.t.Helper()
 	r, err := leases.New(leases.Config{
-		Self: id, Run: id + w.clock().Format("150405"), Lease: w.lease, Fence: fence, Now: w.clock, Controllers: []string{"c1", "c2", "c3"},
+		Self: id, Run: id + w.clock().Format("150405"), Lease: w.lease, Fence: fence, Now: w.clock, Controllers: slices.Compact([]string{"c1", "c2", "c3", max(id, "c3")}),
 		Aside: func() string {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -204,7 +205,7 @@ func (w *world) Word(ctx context.Context, base string, q wire.WordRequest) (wire
 	w.mu.Lock()
 	cut, r := w.cut[base], w.registers[base]
 	w.mu.Unlock()
-	if cut {
+	if cut || r == nil {
 		return wire.WordReply{}, errors.New("no route to host")
 	}
 	return r.Word(ctx, q)
