@@ -35,6 +35,9 @@ ARGS ?=
 # The simulator: make sim SEEDS=50000 SEED=1.
 SEEDS ?= 10000
 SEED ?= 1
+# The controllers under faults: make raft RAFT_TIME=30m RAFT_SEED=7 (0 is the clock's; each is printed).
+RAFT_TIME ?= 30m
+RAFT_SEED ?= 0
 # The benchmark: make bench RUNS=3 PROXIES=20 FIGURES=out.json.
 RUNS ?= 10
 # The crashes of each flavor: make salvage CRASHES=20.
@@ -51,7 +54,7 @@ SERVER_TESTS = $$(grep -rlE --include='*_test.go' '^//go:build .*\b$(TAGS)\b' . 
 # HAProxy and the database servers are in sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help build test quick e2e netns matrix sim salvage lint fmt deps deps-system deps-net deps-consul deps-mysql deps-mysql56 demo bench together clean
+.PHONY: help build test quick e2e netns matrix sim raft salvage lint fmt deps deps-system deps-net deps-consul deps-mysql deps-mysql56 demo bench together clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -79,6 +82,9 @@ matrix: deps ## The routing from end to end, every flavor, mode, fault and story
 
 sim: ## The seeded simulator, SEEDS worlds from seed SEED on (some minutes)
 	go test ./controller/sim -count=1 -timeout 60m -run 'TestSeeds' -v -args -seed=$(SEED) -seeds=$(SEEDS)
+
+raft: deps-system ## The controllers under faults, real processes, for RAFT_TIME from seed RAFT_SEED on (root)
+	go test -tags $(TAGS) -count=1 -timeout 90m -v -run '^TestControllersUnderFaults$$' ./e2e/quorum -args -for=$(RAFT_TIME) -seed=$(RAFT_SEED)
 
 # Each is a site of its own; the first of each flavor is in `make test` too.
 salvage: deps ## CRASHES crashes of each flavor under a write load: the binary log's tail is taken, nothing acknowledged is lost

@@ -34,9 +34,11 @@ type controller struct {
 	w    *world
 	id   string
 	life int
-	up   bool
-	raft member
-	skew time.Duration
+	// began is when this process started.
+	began time.Duration
+	up    bool
+	raft  member
+	skew  time.Duration
 
 	loop    *failover.Loop
 	cancel  context.CancelFunc
@@ -62,7 +64,7 @@ type controller struct {
 // boot starts a process; before is the one that it succeeds, or nil.
 func (w *world) boot(id string, before *controller) *controller {
 	c := &controller{
-		w: w, id: id, up: true, verified: -1, changed: make(chan struct{}, 1), leading: make(chan bool, 1),
+		w: w, id: id, up: true, began: w.now(), verified: -1, changed: make(chan struct{}, 1), leading: make(chan bool, 1),
 		hints: make(chan failover.Suspicion, 4), sights: map[topology.Key]*sight{},
 	}
 	if before != nil {

@@ -75,6 +75,8 @@ func (k *checker) justified() string {
 		return "read-only by hand"
 	case m.alive() && m.readOnly && m.life > 0 && k.jumped:
 		return "a clock that jumped hides the restart of the master"
+	case m.alive() && m.readOnly && m.life > 0 && !k.witnessed(m):
+		return "the master restarted while no controller ran that had seen it before"
 	case m.alive():
 		for _, s := range w.servers {
 			if s.alive() && s.source == m && m.has.lacks(s.got) >= 0 {
@@ -117,6 +119,11 @@ func (k *checker) justified() string {
 		}
 	}
 	return ""
+}
+
+// witnessed reports whether a controller runs that ran before a server started.
+func (k *checker) witnessed(s *server) bool {
+	return slices.ContainsFunc(k.w.controllers, func(c *controller) bool { return c.began < s.startedAt })
 }
 
 // unheld reports whether no controller has heard the sidecar of a server say that

@@ -59,7 +59,7 @@ func (w *world) raftTurn() {
 	}
 	for _, c := range w.controllers {
 		if c.up && !c.raft.leads && w.now()-c.raft.heard > heartbeatTimeout+w.between(0, heartbeatTimeout) {
-			w.stand(c)
+			w.stand(c, false)
 		}
 	}
 	w.after(raftTick, w.raftTurn)
@@ -80,7 +80,11 @@ func (w *world) lead(c *controller) {
 		return
 	}
 	c.raft.majority, c.raft.heard = w.now(), w.now()
-	for _, p := range peers {
+	for _, p := range w.controllers {
+		// Who cannot answer hears of it all the same.
+		if p == c || !p.up || w.cut(c.id, p.id) || p.raft.term > c.raft.term {
+			continue
+		}
 		if p.raft.leads {
 			w.stepDown(p, "there is a newer leader")
 		}
@@ -96,11 +100,12 @@ func (w *world) lead(c *controller) {
 	}
 }
 
-// stand is a candidacy. A peer that has heard of a leader of late does not vote.
-func (w *world) stand(c *controller) {
+// stand is a candidacy. A peer that has heard of a leader of late does not vote,
+// unless that leader has asked for it.
+func (w *world) stand(c *controller, asked bool) {
 	votes := []*controller{c}
 	for _, p := range w.peers(c) {
-		if w.now()-p.raft.heard > heartbeatTimeout {
+		if asked || w.now()-p.raft.heard > heartbeatTimeout {
 			votes = append(votes, p)
 		}
 	}
@@ -158,11 +163,11 @@ func (w *world) stepDown(c *controller, why string) {
 	c.raft.waiting = nil
 }
 
-// peers are the controllers that c reaches.
+// peers are the controllers that c reaches, and that reach it.
 func (w *world) peers(c *controller) []*controller {
 	var out []*controller
 	for _, p := range w.controllers {
-		if p != c && p.up && !w.cut(c.id, p.id) {
+		if p != c && p.up && !w.cut(c.id, p.id) && !w.cut(p.id, c.id) {
 			out = append(out, p)
 		}
 	}

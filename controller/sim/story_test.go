@@ -39,6 +39,12 @@ func faults() []fault {
 		{"master half cut off", 4, (*world).halfCutOff},
 		{"leader crash", 3, (*world).leaderCrash},
 		{"leader cut off", 3, (*world).leaderCutOff},
+		{"leader half cut off", 2, (*world).leaderHalfCutOff},
+		{"leader flaps", 2, (*world).leaderFlaps},
+		{"leader hands over", 2, (*world).handOver},
+		{"controllers apart", 2, (*world).controllersApart},
+		{"controller crash", 2, (*world).controllerCrash},
+		{"all controllers crash", 1, (*world).controllersCrash},
 		{"clock jump", 2, (*world).clockJump},
 		{"errant write", 1, (*world).errant},
 		{"proxy hang", 3, (*world).proxyHang},
@@ -107,7 +113,7 @@ func (w *world) strike() {
 func (w *world) heal() {
 	w.healed = true
 	w.note("all faults end")
-	w.islands, w.apart, w.losing, w.armed = nil, nil, 0, nil
+	w.islands, w.apart, w.severed, w.losing, w.armed = nil, nil, nil, 0, nil
 	if m := w.master(); m != nil && !m.up && w.chance(0.5) {
 		w.stays = m
 	}

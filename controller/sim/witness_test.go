@@ -59,7 +59,7 @@ func (q *question) put(p *controller) {
 		w.look(p, q.keys, func(seen map[topology.Key]topology.Observation) {
 			view := topology.View{Observer: p.id, At: p.clock(), Observations: seen}
 			w.after(w.latency(), func() {
-				if p.up && !w.cut(q.c.id, p.id) && !w.lost() {
+				if p.up && !w.cut(p.id, q.c.id) && !w.lost() {
 					q.take(view)
 				}
 			})

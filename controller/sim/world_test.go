@@ -32,6 +32,8 @@ type world struct {
 	islands []*island
 	// apart are machines that cannot reach some others.
 	apart []rift
+	// severed are lanes between controllers.
+	severed []*lanes
 	// stays is the server that stays dead for good.
 	stays   *server
 	losing  int // how many faults make packets go missing now
@@ -206,7 +208,8 @@ func (w *world) cut(a, b string) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(w.apart, func(r rift) bool { return r.between(a, b) })
+	return slices.ContainsFunc(w.apart, func(r rift) bool { return r.between(a, b) }) ||
+		slices.ContainsFunc(w.severed, func(l *lanes) bool { return slices.Contains(l.cut, [2]string{a, b}) })
 }
 
 // latency is how long one packet takes.
