@@ -121,9 +121,9 @@ func (k *checker) justified() string {
 	return ""
 }
 
-// witnessed reports whether a controller runs that ran before a server started.
+// witnessed reports whether a controller runs that ran before a server ended.
 func (k *checker) witnessed(s *server) bool {
-	return slices.ContainsFunc(k.w.controllers, func(c *controller) bool { return c.began < s.startedAt })
+	return slices.ContainsFunc(k.w.controllers, func(c *controller) bool { return c.began < s.endedAt })
 }
 
 // unheld reports whether no controller has heard the sidecar of a server say that

@@ -163,7 +163,7 @@ func (w *world) crash(s *server, host bool) func() {
 		return nil
 	}
 	w.note("%s crashes, host down: %t", s.key.Host, host)
-	s.up, s.frozen, s.hostDown = false, false, host
+	s.up, s.frozen, s.hostDown, s.endedAt = false, false, host, w.now()
 	s.session, s.queue, s.waiting = nil, nil, nil
 	for _, r := range w.servers {
 		if r.source == s && r.connected && !host && r.alive() && !w.cut(r.key.Host, s.key.Host) {

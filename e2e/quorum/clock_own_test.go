@@ -14,7 +14,7 @@ import (
 func TestAControllersOwnClock(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	s := newStory(ctx, t, 1, 1)
+	s := newStory(ctx, t, build(ctx, t), 1, 1)
 	n := s.nodes[0]
 	if !s.progresses(ctx, "begin") {
 		t.Fatal(s.record.violations)

@@ -17,7 +17,7 @@ func echoes(t *testing.T) (n *network, door string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n = newNetwork(func(net.Addr) (string, error) { return "a", nil })
+	n = newNetwork(func(net.Addr, net.Addr) (string, error) { return "a", nil })
 	n.work.Go(func() {
 		for {
 			conn, err := behind.Accept()

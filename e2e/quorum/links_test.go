@@ -17,8 +17,8 @@ const queued = 64
 // through the link from its sender. A link that is cut holds what is on it until it is mended, as TCP does when packets
 // go missing, and tells neither end.
 type network struct {
-	// who names the controller that has opened a connection, by the connection's address.
-	who func(net.Addr) (string, error)
+	// who names the controller that has opened a connection from an address to a door.
+	who func(from, door net.Addr) (string, error)
 
 	ctx    context.Context //nolint:containedctx // the life of the network
 	cancel context.CancelFunc
@@ -40,7 +40,7 @@ type state struct {
 	delay time.Duration
 }
 
-func newNetwork(who func(net.Addr) (string, error)) *network {
+func newNetwork(who func(from, door net.Addr) (string, error)) *network {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &network{who: who, ctx: ctx, cancel: cancel, links: map[link]*state{}, changed: make(chan struct{}), pipes: map[*pipe]struct{}{}}
 }
@@ -158,7 +158,7 @@ type pipe struct {
 }
 
 func (n *network) serve(conn net.Conn, to, behind string) {
-	from, err := n.who(conn.RemoteAddr())
+	from, err := n.who(conn.RemoteAddr(), conn.LocalAddr())
 	if err != nil {
 		_ = conn.Close() // its process has ended meanwhile
 		return

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +31,6 @@ type node struct {
 	id, ip, door string
 	process      *stack.Process
 	disk         *stack.Disk
-	tell         func(format string, args ...any)
 
 	// mu makes what is done to the process one thing after the other.
 	mu sync.Mutex
@@ -202,34 +200,4 @@ func (n *node) supervise(ctx context.Context) (restarted bool, err error) {
 func (n *node) log() (string, error) {
 	data, err := os.ReadFile(filepath.Join(n.process.Dir(), "output.log"))
 	return string(data), err
-}
-
-// owner finds the controller that has opened a connection: no address tells, since all of them live on one host.
-func owner(nodes []*node, address net.Addr) (string, error) {
-	tcp, ok := address.(*net.TCPAddr)
-	if !ok || tcp.IP.To4() == nil {
-		return "", fmt.Errorf("%s is no address of a controller", address)
-	}
-	ip := tcp.IP.To4()
-	local := fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], tcp.Port)
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		return "", err
-	}
-	inode := ""
-	for line := range strings.Lines(string(table)) {
-		if fields := strings.Fields(line); len(fields) > 9 && fields[1] == local {
-			inode = "socket:[" + fields[9] + "]"
-		}
-	}
-	for _, n := range nodes {
-		// What cannot be read has ended.
-		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", n.process.Pid()))
-		for _, file := range files {
-			if target, err := os.Readlink(file); err == nil && target == inode {
-				return n.id, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("%s is of no controller that lives", address)
 }

@@ -19,6 +19,7 @@ var (
 	firstSeed = flag.Uint64("seed", 0, "the first seed; 0 is the clock's")
 	stories   = flag.Int("stories", 0, "how many seeds; 0 for as many as begin within the time")
 	wall      = flag.Duration("for", 3*time.Minute, "how long new seeds are begun for")
+	program   = flag.String("program", "", "the controllers' program, by its absolute path; it is built unless named")
 	length    = flag.Duration("length", 18*time.Second, "how long the faults of one seed go on")
 )
 
@@ -29,6 +30,7 @@ func TestControllersUnderFaults(t *testing.T) {
 		seed = uint64(time.Now().UnixMilli())
 	}
 	total := map[string]int{}
+	binary := build(context.Background(), t)
 	begun := time.Now()
 	var took time.Duration
 	for n := 0; !t.Failed(); n++ {
@@ -37,7 +39,7 @@ func TestControllersUnderFaults(t *testing.T) {
 			break
 		}
 		started := time.Now()
-		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { oneSeed(t, seed, total) })
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { oneSeed(t, binary, seed, total) })
 		took = max(took, time.Since(started))
 		total["schedules"]++
 		seed++
@@ -45,7 +47,7 @@ func TestControllersUnderFaults(t *testing.T) {
 	t.Log("\n" + table(total))
 }
 
-func oneSeed(t *testing.T, seed uint64, total map[string]int) {
+func oneSeed(t *testing.T, binary string, seed uint64, total map[string]int) {
 	ctx, cancel := context.WithTimeout(context.Background(), *length+10*time.Minute)
 	defer cancel()
 	size := 3
@@ -53,7 +55,7 @@ func oneSeed(t *testing.T, seed uint64, total map[string]int) {
 		size = 5
 	}
 	t.Logf("seed %d, %d controllers", seed, size)
-	s := newStory(ctx, t, seed, size)
+	s := newStory(ctx, t, binary, seed, size)
 	var ids []string
 	for _, n := range s.nodes {
 		ids = append(ids, n.id)

@@ -33,16 +33,28 @@ type story struct {
 	leader atomic.Pointer[node]
 }
 
+// build builds the product once for all stories of a test, or takes the program that the flag names.
+func build(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	if *program != "" {
+		return *program
+	}
+	st, err := stack.New(ctx, stack.Options{})
+	must(t, err)
+	t.Cleanup(func() { must(t, st.Close()) })
+	binary, err := st.BuildSwitchyard(ctx)
+	must(t, err)
+	return binary
+}
+
 // newStory starts controllers that have never run.
-func newStory(ctx context.Context, t *testing.T, seed uint64, size int) *story {
+func newStory(ctx context.Context, t *testing.T, binary string, seed uint64, size int) *story {
 	t.Helper()
 	st, err := stack.New(ctx, stack.Options{})
 	must(t, err)
 	s := &story{seed: seed, stack: st, record: newRecord()}
-	s.network = newNetwork(func(address net.Addr) (string, error) { return owner(s.nodes, address) })
+	s.network = newNetwork(func(from, door net.Addr) (string, error) { return owner(s.nodes, from, door) })
 	t.Cleanup(func() { must(t, errors.Join(s.network.close(), st.Close())) })
-	binary, err := st.BuildSwitchyard(ctx)
-	must(t, err)
 	for i := range size {
 		n := &node{id: fmt.Sprintf("c%d", i+1)}
 		n.ip, err = st.IP(httpPort, raftPort)
