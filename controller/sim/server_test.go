@@ -32,10 +32,9 @@ type server struct {
 	uuid string
 
 	up, frozen, hostDown bool
-	thawed               time.Duration // when it last was
+	thawed, endedAt      time.Duration // when it last was, and did
 	booted               time.Time
 	startedAt            time.Duration // the same, of the story; long ago at first
-	endedAt              time.Duration // when it last ended
 	// life counts the starts; connections are of one of them.
 	life int
 	// readOnly is read_only, and super_read_only where there is one; operator is
