@@ -94,3 +94,25 @@ func TestDowntimesAreInThePicture(t *testing.T) {
 		}
 	})
 }
+
+// Who votes is the ledger's to say, once it knows; before that, as many as the
+// configuration names.
+func TestRulesCountTheLedgersControllers(t *testing.T) {
+	w := emptyWorld(t)
+	now := time.Now()
+	configured := w.rules
+	configured.Controllers = 5
+	if p := failover.Rules(configured, w.State(), "shop", now); p.Controllers != 5 || p.Councils != nil {
+		t.Errorf("%d, %v", p.Controllers, p.Councils)
+	}
+	var founders []ledger.Controller
+	for _, id := range []string{"c1", "c2", "c3"} {
+		founders = append(founders, ledger.Controller{ID: id, Raft: id + ":7401", API: "http://" + id + ":7400", Voter: true})
+	}
+	w.must(ledger.BeginControllerChange{Founders: founders, Change: ledger.RemoveController, Controller: ledger.Controller{ID: "c1"}, By: "kim",
+		Until: now.Add(time.Hour), At: now})
+	p := failover.Rules(configured, w.State(), "shop", now)
+	if p.Controllers != 3 || len(p.Councils) != 2 || p.Agreed([]string{"c1", "c2"}) || !p.Agreed([]string{"c2", "c3"}) {
+		t.Errorf("%d, %v", p.Controllers, p.Councils)
+	}
+}

@@ -7,6 +7,7 @@ import (
 
 	"switchyard/controller/policy"
 	"switchyard/controller/topology"
+	"switchyard/store/quorum"
 )
 
 // What operators said wins, and the configured policy stays as it was.
@@ -31,5 +32,31 @@ func TestBegun(t *testing.T) {
 	want := policy.Cluster{Backlog: policy.BacklogDelay, PreventCrossRegion: true, CoMasterOnly: true}
 	if got := asked.Begun(); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Those who do not vote see nothing that counts, and while the voters change both
+// sets must see it.
+func TestAgreedByTheControllersThatThereAre(t *testing.T) {
+	files := policy.Cluster{Controllers: 3}
+	if files.Agreed([]string{"c1"}) || !files.Agreed([]string{"c1", "c2"}) {
+		t.Error("without names, two of three agree")
+	}
+	changing := files.Of(quorum.Councils{{"c1", "c2", "c3", "c4"}, {"c2", "c3", "c4"}})
+	for _, tc := range []struct {
+		by   []string
+		want bool
+	}{
+		{[]string{"c1", "c2", "c3"}, true},
+		{[]string{"c2", "c3"}, false},
+		{[]string{"c2", "c3", "c9"}, false},
+		{[]string{"c2", "c3", "c4"}, true},
+	} {
+		if got := changing.Agreed(tc.by); got != tc.want {
+			t.Errorf("%v: %t", tc.by, got)
+		}
+	}
+	if changing.Controllers != 4 || files.Councils != nil {
+		t.Errorf("%d controllers, %v", changing.Controllers, files.Councils)
 	}
 }
