@@ -139,6 +139,9 @@ func TestRestoreOnOneController(t *testing.T) {
 	data := backedUp(t)
 	for _, begun := range []bool{false, true} {
 		cfgs := configs(t, 3)
+		for i := range cfgs { // they elect by themselves, more than once
+			cfgs[i].Timeouts = Timeouts{Heartbeat: 800 * time.Millisecond, Election: 800 * time.Millisecond, LeaderLease: 700 * time.Millisecond}
+		}
 		done, err := restore(cfgs[0], data, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -146,7 +149,7 @@ func TestRestoreOnOneController(t *testing.T) {
 		all := []*Store{nil, open(t, cfgs[1]), nil}
 		if begun {
 			all[2] = open(t, cfgs[2])
-			propose(t, leader(t, all[1:]...), adopt(5))
+			adopted(t, 5, all[1:]...)
 		}
 		all[0] = open(t, cfgs[0])
 		if !begun {
@@ -157,7 +160,7 @@ func TestRestoreOnOneController(t *testing.T) {
 				return s.State().Generation == done.Generation && len(s.State().Held) == 2 && !knows(s, 5)
 			})
 		}
-		propose(t, leader(t, all...), adopt(1))
+		adopted(t, 1, all...)
 		for _, s := range all {
 			eventually(t, s.cfg.ID+" follows", func() bool { return knows(s, 1) })
 		}

@@ -120,7 +120,11 @@ func leader(t testing.TB, among ...*Store) *Store {
 	var found *Store
 	eventually(t, "a leader with a ledger", func() bool {
 		for _, s := range among {
-			if s.IsLeader() && s.State().Generation != 0 && s.VerifyLeader(bounded(t)) == nil {
+			// Raft answers late where followers come back just then; it is asked again.
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			leads := s.IsLeader() && s.State().Generation != 0 && s.VerifyLeader(ctx) == nil
+			cancel()
+			if leads {
 				found = s
 				return true
 			}
@@ -150,6 +154,16 @@ func propose(t testing.TB, s *Store, commands ...ledger.Command) {
 			t.Fatalf("%s: %v", cmd.Kind(), err)
 		}
 	}
+}
+
+// adopted proposes to whoever leads until it is there: a leader may be deposed
+// meanwhile.
+func adopted(t testing.TB, n int, among ...*Store) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("shop-%d is adopted", n), func() bool {
+		s := leader(t, among...)
+		return s.Propose(bounded(t), adopt(n)) == nil || knows(s, n)
+	})
 }
 
 func knows(s *Store, n int) bool {
@@ -312,7 +326,7 @@ func TestContextEndsAProposal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	short, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if err := lead.Propose(short, adopt(2)); !errors.Is(err, ErrUnknownOutcome) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a context that ends while waiting: %v", err)

@@ -1,9 +1,12 @@
 package store
 
 import (
+	"errors"
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/hashicorp/raft"
 )
 
 // stacks returns the goroutines of this package and of raft by their numbers.
@@ -18,6 +21,17 @@ func stacks() map[string]string {
 		}
 	}
 	return found
+}
+
+// TestNothingIsPipelined: raft's pipelines outlive a leader that steps down while
+// they are full, and then raft never ends.
+func TestNothingIsPipelined(t *testing.T) {
+	all := openAll(t, configs(t, 3))
+	to := all[1].cfg
+	_, err := all[0].transport.AppendEntriesPipeline(raft.ServerID(to.ID), raft.ServerAddress(to.Advertise))
+	if !errors.Is(err, raft.ErrPipelineReplicationNotSupported) {
+		t.Errorf("raft pipelines: %v", err)
+	}
 }
 
 // TestNothingIsLeftRunning looks for goroutines after an orderly end, of which

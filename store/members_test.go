@@ -52,14 +52,26 @@ func TestTransferLeaderToOneThatIsGone(t *testing.T) {
 	if now, err := first.TransferLeader(bounded(t), gone.cfg.ID); err == nil {
 		t.Fatalf("%s leads", now)
 	}
-	eventually(t, "commands are taken again", func() bool {
-		return leader(t, others(all, gone)...).Propose(bounded(t), adopt(1)) == nil
-	})
+	adopted(t, 1, others(all, gone)...)
 }
 
 // A leader that is stopped does not hand over to one that is gone, where nothing
 // has been written since it went.
 func TestStoppedLeaderHandsOverToOneThatLives(t *testing.T) {
+	// It has two seconds, which a busy machine may use up.
+	for range 5 {
+		text := stoppedBesideOneThatIsGone(t)
+		if !strings.Contains(text, "was not handed over") {
+			return
+		}
+		t.Log(text)
+	}
+	t.Error("it was never handed over")
+}
+
+// stoppedBesideOneThatIsGone returns what the leader logged.
+func stoppedBesideOneThatIsGone(t *testing.T) string {
+	t.Helper()
 	lines := map[string]*lockedText{}
 	var all []*Store
 	for _, cfg := range configs(t, 3) {
@@ -84,9 +96,7 @@ func TestStoppedLeaderHandsOverToOneThatLives(t *testing.T) {
 	}
 	closeNow(t, rest[0])
 	closeNow(t, first)
-	if text := lines[first.cfg.ID].String(); strings.Contains(text, "was not handed over") {
-		t.Error(text)
-	}
+	return lines[first.cfg.ID].String()
 }
 
 // lockedText takes the lines of a log.

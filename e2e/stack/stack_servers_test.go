@@ -18,7 +18,7 @@ import (
 
 func newStack(t *testing.T) (*stack.Stack, context.Context) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	s, err := stack.New(ctx, stack.Options{Log: t.Logf})
 	if err != nil {
@@ -186,7 +186,7 @@ func TestControllerAccountCanDoItsWork(t *testing.T) {
 }
 
 func TestNothingIsLeftAfterClose(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	s, err := stack.New(ctx, stack.Options{Log: t.Logf})
 	must(t, err)

@@ -34,7 +34,7 @@ func must(t *testing.T, err error) {
 
 func newStack(t *testing.T) (*stack.Stack, context.Context) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	s, err := stack.New(ctx, stack.Options{Log: t.Logf})
 	must(t, err)

@@ -19,7 +19,7 @@ import (
 // TestAFullDiskHoldsUpNoWithdrawal: the file says that nobody is served, also where
 // there is no room for another one.
 func TestAFullDiskHoldsUpNoWithdrawal(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	s, err := stack.New(ctx, stack.Options{Log: t.Logf})
 	must(t, err)

@@ -40,10 +40,10 @@ func waiting(t *testing.T, s *site, count int) func() []arrival {
 	t.Helper()
 	conns := make([]net.Conn, count)
 	for i := range conns {
-		conn, err := net.DialTimeout("tcp", s.entrance, 5*time.Second)
+		conn, err := net.DialTimeout("tcp", s.entrance, 30*time.Second)
 		must(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
-		must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+		must(t, conn.SetDeadline(time.Now().Add(90*time.Second)))
 		conns[i] = conn
 	}
 	waitFor(t, t.Context(), func() bool { return s.frontendSessions(t) >= count })
@@ -81,7 +81,7 @@ func (s *site) frontendSessions(t *testing.T) int {
 }
 
 func TestNewConnectionsAreHeldWhileThereIsNoMaster(t *testing.T) {
-	site, ctx := newSite(t, held(t, 15*time.Second))
+	site, ctx := newSite(t, held(t, time.Minute))
 	proxy := site.adapter(t, same)
 	// Before it was ever told, and between two masters.
 	revision := uint64(0)
@@ -148,7 +148,7 @@ func TestHeldConnectionsOfVanishedClientsAreDropped(t *testing.T) {
 // that connect without a pause: each of them is served, or was served by the
 // master that was withdrawn.
 func TestHeldConnectionsBetweenMasters(t *testing.T) {
-	site, ctx := newSite(t, held(t, 15*time.Second))
+	site, ctx := newSite(t, held(t, time.Minute))
 	proxy := site.adapter(t, same)
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
@@ -162,12 +162,12 @@ func TestHeldConnectionsBetweenMasters(t *testing.T) {
 					return
 				default:
 				}
-				conn, err := net.DialTimeout("tcp", site.entrance, 5*time.Second)
+				conn, err := net.DialTimeout("tcp", site.entrance, 30*time.Second)
 				if err != nil {
 					t.Errorf("not even accepted: %v", err)
 					return
 				}
-				_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+				_ = conn.SetDeadline(time.Now().Add(90 * time.Second))
 				greeting, _ := io.ReadAll(io.LimitReader(conn, int64(len(site.a))))
 				_ = conn.Close()
 				mu.Lock()

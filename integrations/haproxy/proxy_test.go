@@ -156,7 +156,7 @@ func TestHostThatDoesNotResolve(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			proxy := newProxy(t, func(c *adapter.Config) { c.Lookup, c.Timeout = test.lookup, 50*time.Millisecond })
+			proxy := newProxy(t, func(c *adapter.Config) { c.Lookup, c.Timeout = test.lookup, 2*time.Second })
 			table := tableOf(1, "10.0.0.1:3306")
 			table.Writer.Host = "db1.example"
 			_, err := proxy.Apply(t.Context(), table)

@@ -220,7 +220,7 @@ func TestSessionsOfOldWorkersAreEnded(t *testing.T) {
 func TestMasterProcessThatDoesNotAnswerIsNoProof(t *testing.T) {
 	r, ctx := newReloaded(t, "")
 	nobody := r.adapter(t, func(c *adapter.Config) {
-		c.Master, c.Timeout = "tcp://"+strings.Replace(r.master, ":9998", ":9997", 1), 200*time.Millisecond
+		c.Master, c.Timeout = "tcp://"+strings.Replace(r.master, ":9998", ":9997", 1), 3*time.Second
 	})
 	proof, err := nobody.Apply(ctx, tableOf(1, ""))
 	if err == nil || proof.Holds || errors.Is(err, routes.ErrNotRunning) || !strings.Contains(err.Error(), "master process") {

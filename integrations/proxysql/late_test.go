@@ -93,7 +93,7 @@ func TestSavedMayBeNewerThanWhatWasRead(t *testing.T) {
 		if test.told != nil {
 			p.mayHaveSaved(*test.told)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		if err := p.refused(ctx, test.table, refused); errors.Is(err, routes.ErrNotRunning) != test.down {
 			t.Errorf("%s: %v, want it proven down: %t", name, err, test.down)
 		}

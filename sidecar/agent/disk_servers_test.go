@@ -16,7 +16,7 @@ import (
 
 // TestAWithdrawalIsHeldOnAFullDisk: who has held a table before needs no room for the next.
 func TestAWithdrawalIsHeldOnAFullDisk(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	s, err := stack.New(ctx, stack.Options{Log: t.Logf})
 	if err != nil {

@@ -26,7 +26,7 @@ func must(t *testing.T, err error) {
 func TestTheTailOutlastsARestart(t *testing.T) {
 	for _, flavor := range []stack.Flavor{stack.MariaDB, stack.MySQL} {
 		t.Run(string(flavor), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 			defer cancel()
 			st, err := stack.New(ctx, stack.Options{})
 			must(t, err)

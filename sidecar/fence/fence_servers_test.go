@@ -69,7 +69,7 @@ func (o opener) Open(ctx context.Context) (fence.Session, error) {
 
 func newSite(t *testing.T, flavor stack.Flavor, semiSync bool) *site {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	s, err := stack.New(ctx, stack.Options{})
 	must(t, err)
@@ -180,7 +180,7 @@ func TestFenceOfAServerThatAnswers(t *testing.T) {
 			return nil
 		}))
 
-		result := s.fence(20 * time.Second)
+		result := s.fence(time.Minute)
 		before := acknowledged.Load()
 		if result.Outcome != fence.ReadOnly || result.Ended < 3 {
 			t.Fatalf("%+v", result)
@@ -207,7 +207,7 @@ func TestFenceOfAServerThatAnswers(t *testing.T) {
 			t.Errorf("%d rows at the fence and %d later, %d acknowledged", rows, after, acknowledged.Load())
 		}
 		must(t, stack.WaitCaughtUp(s.ctx, s.replica, s.master)) // replication was spared
-		if again := s.fence(5 * time.Second); again.Outcome != fence.ReadOnly {
+		if again := s.fence(time.Minute); again.Outcome != fence.ReadOnly {
 			t.Errorf("again: %+v", again)
 		}
 	})
@@ -272,7 +272,7 @@ func TestFenceOverACommitThatWaits(t *testing.T) {
 				}
 			}
 		}()
-		result := s.fence(time.Second)
+		result := s.fence(4 * time.Second)
 		<-done
 		if result.Outcome != fence.Ended || !result.Killed || seen != 0 || reads == 0 {
 			t.Errorf("%+v; read %d times, seen %d times", result, reads, seen)
@@ -292,7 +292,7 @@ func TestFenceWithSemiSyncAndNobodyWaiting(t *testing.T) {
 		must(t, err)
 		_, err = tx.ExecContext(s.ctx, "UPDATE t SET v = 7 WHERE id = 1")
 		must(t, err)
-		if result := s.fence(10 * time.Second); result.Outcome != fence.ReadOnly {
+		if result := s.fence(time.Minute); result.Outcome != fence.ReadOnly {
 			t.Errorf("%+v", result)
 		}
 		if err := tx.Commit(); err == nil {

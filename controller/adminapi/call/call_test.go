@@ -59,7 +59,7 @@ func TestUnreachableIsToldFromUnanswered(t *testing.T) {
 		t.Errorf("refused: %v", err)
 	}
 	mute := listener(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err = call.Do(ctx, call.Request{Method: "GET", URL: "http://" + mute.Addr().String()})
 	if errors.Is(err, call.ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
@@ -144,7 +144,7 @@ func TestConnectHasItsOwnBound(t *testing.T) {
 		t.Fatal(err)
 	}
 	for full := false; !full; {
-		held, err := net.DialTimeout("tcp", listener.Addr().String(), 300*time.Millisecond)
+		held, err := net.DialTimeout("tcp", listener.Addr().String(), 3*time.Second)
 		if full = err != nil; !full {
 			defer held.Close()
 		}

@@ -73,7 +73,7 @@ func extras() []string {
 func TestWhatIsExportedCanBeReplayed(t *testing.T) {
 	for _, flavor := range stack.Flavors() {
 		t.Run(string(flavor), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			s, err := stack.New(ctx, stack.Options{})
 			must(t, err)
@@ -153,7 +153,7 @@ func rows(t *testing.T, ctx context.Context, server *stack.Server, table string)
 func TestPurgedLogsAreNamed(t *testing.T) {
 	for _, flavor := range []stack.Flavor{stack.MariaDB, stack.MySQL} {
 		t.Run(string(flavor), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			s, err := stack.New(ctx, stack.Options{})
 			must(t, err)

@@ -67,7 +67,7 @@ func dialFails(t interface {
 }, address topology.Key,
 ) *Error {
 	t.Helper()
-	const deadline = 300 * time.Millisecond
+	const deadline = 3 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	begun := time.Now()

@@ -28,7 +28,7 @@ func newCluster(
 	t *testing.T, flavor stack.Flavor, replicas int, options stack.TopologyOptions,
 ) (context.Context, *stack.Cluster) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	s, err := stack.New(ctx, stack.Options{})
 	must(t, err)
@@ -66,7 +66,7 @@ func flavors(t *testing.T, test func(*testing.T, stack.Flavor)) {
 // eventually waits until check returns nil.
 func eventually(t *testing.T, ctx context.Context, check func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
 		err := check()

@@ -24,7 +24,7 @@ func within(t *testing.T, deadline time.Duration, look func(context.Context) (*t
 	defer cancel()
 	begun := time.Now()
 	_, err := look(ctx)
-	if took := time.Since(begun); took > deadline+5*time.Second {
+	if took := time.Since(begun); took > deadline+time.Minute {
 		t.Errorf("a probe with %v took %v", deadline, took)
 	}
 	return err
@@ -56,23 +56,23 @@ func TestReach(t *testing.T) {
 				}
 			}
 		}
-		all("running", topology.ReachOK, 5*time.Second)
+		all("running", topology.ReachOK, time.Minute)
 		must(t, server.Freeze())
 		eventually(t, ctx, func() error { // the signal takes a moment to reach all threads
-			short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+			short, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
 			if _, err := p.ProbeFresh(short, address); err == nil {
 				return errors.New("the server still answers")
 			}
 			return nil
 		})
-		all("frozen", topology.ReachHung, 200*time.Millisecond)
+		all("frozen", topology.ReachHung, 2*time.Second)
 		must(t, server.Thaw())
-		all("thawed", topology.ReachOK, 5*time.Second)
+		all("thawed", topology.ReachOK, time.Minute)
 
 		// A kept connection that was killed proves nothing.
 		killAll(t, ctx, server)
-		all("connections killed", topology.ReachOK, 5*time.Second)
+		all("connections killed", topology.ReachOK, time.Minute)
 
 		wrong := newProber(t, probe.Config{User: "switchyard", Password: func() string { return "no-such-secret" }})
 		_, err := wrong.Probe(ctx, address)
@@ -82,9 +82,9 @@ func TestReach(t *testing.T) {
 
 		must(t, server.Kill())
 		must(t, server.Wait(ctx))
-		all("killed", topology.ReachRefused, 5*time.Second)
+		all("killed", topology.ReachRefused, time.Minute)
 		must(t, server.Start(ctx))
-		all("started again", topology.ReachOK, 5*time.Second)
+		all("started again", topology.ReachOK, time.Minute)
 	})
 }
 

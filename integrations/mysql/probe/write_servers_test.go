@@ -120,7 +120,7 @@ func TestFrozenIsNotSick(t *testing.T) {
 func sickDisk(t *testing.T, test func(*testing.T, context.Context, stack.Flavor, *stack.Server, *stack.Disk, *probe.Writer)) {
 	for _, flavor := range []stack.Flavor{stack.MariaDB, stack.MySQL} {
 		t.Run(string(flavor), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 			t.Cleanup(cancel)
 			s, err := stack.New(ctx, stack.Options{})
 			must(t, err)

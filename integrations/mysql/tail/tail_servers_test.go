@@ -38,7 +38,7 @@ type world struct {
 
 func newWorld(t *testing.T, flavor stack.Flavor, options map[string]string) world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	s, err := stack.New(ctx, stack.Options{})
 	must(t, err)

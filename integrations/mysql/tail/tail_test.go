@@ -295,7 +295,7 @@ func receive(t *testing.T, s *Source, flavor, password, holds string, want int) 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for len(names) < want {
 		ev, err := stream.GetEvent(ctx)

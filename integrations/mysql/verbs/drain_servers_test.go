@@ -161,7 +161,7 @@ func TestWaitAppliedGivesUpOnAFrozenServer(t *testing.T) {
 		took := time.Since(frozen)
 		must(t, replica.Thaw())
 		wantIs(t, err, verbs.ErrNoAnswer)
-		if ctx.Err() != nil || took > 20*time.Second {
+		if ctx.Err() != nil || took > time.Minute {
 			t.Errorf("it took %v to give up", took)
 		}
 		t.Logf("gave up after %v: %v", took, err)

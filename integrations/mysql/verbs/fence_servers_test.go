@@ -25,7 +25,7 @@ func blockedThenFree(t *testing.T, ctx context.Context, server *stack.Server, fr
 		took := time.Since(begun)
 		wantIs(t, err, verbs.ErrBlocked)
 		t.Logf("gave up after %v: %v", took, err)
-		if took > 5*time.Second {
+		if took > time.Minute {
 			t.Errorf("it took %v to give up", took)
 		}
 	}

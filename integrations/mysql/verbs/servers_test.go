@@ -34,7 +34,7 @@ func newCluster(
 	t *testing.T, flavor stack.Flavor, replicas int, options stack.TopologyOptions,
 ) (context.Context, *stack.Cluster) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	s, err := stack.New(ctx, stack.Options{})
 	must(t, err)
@@ -91,7 +91,7 @@ func flavors(t *testing.T, test func(*testing.T, stack.Flavor)) {
 
 func eventually(t *testing.T, ctx context.Context, check func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
 		err := check()
@@ -297,7 +297,7 @@ func TestFrozen(t *testing.T) {
 			begun := time.Now()
 			err := verb(short, s)
 			cancel()
-			if took := time.Since(begun); took > 10*time.Second {
+			if took := time.Since(begun); took > time.Minute {
 				t.Errorf("%s took %v with 200 ms", name, took)
 			}
 			if !errors.Is(err, context.DeadlineExceeded) {
@@ -314,7 +314,7 @@ func freeze(t *testing.T, ctx context.Context, server *stack.Server) {
 	t.Helper()
 	must(t, server.Freeze())
 	eventually(t, ctx, func() error {
-		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		short, cancel := context.WithTimeout(ctx, time.Second) // a busy server takes some of it
 		defer cancel()
 		account := stack.ControllerAccount()
 		p := probe.New(probe.Config{User: account.User, Password: func() string { return account.Password }}, nil)
