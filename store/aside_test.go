@@ -158,7 +158,12 @@ func divergence(t testing.TB, s *Store, holders ...*Store) Divergence {
 // A leader that stands aside gives leadership away, and takes it no more, over a
 // restart too; without its data directory it is as good as any other.
 func TestTheLeaderStandsAside(t *testing.T) {
-	all := openAll(t, configs(t, 3))
+	t.Parallel()
+	cfgs := configs(t, 3)
+	for i := range cfgs {
+		cfgs[i].Timeouts = brisk()
+	}
+	all := openAll(t, cfgs)
 	first := leader(t, all...)
 	adoptAll(t, 1, 1, all...)
 	rest := others(all, first)
@@ -213,7 +218,12 @@ func TestTheLeaderStandsAside(t *testing.T) {
 // Where only one that stands aside has the newest entry, it hands that on: otherwise
 // nobody could be elected.
 func TestOneThatStandsAsideHandsOnWhatItAloneHas(t *testing.T) {
-	all := openAll(t, configs(t, 3))
+	t.Parallel()
+	cfgs := configs(t, 3)
+	for i := range cfgs {
+		cfgs[i].Timeouts = brisk()
+	}
+	all := openAll(t, cfgs)
 	lead := leader(t, all...)
 	adoptAll(t, 1, 1, all...)
 	behind, aside := others(all, lead)[0], others(all, lead)[1]

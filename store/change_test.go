@@ -15,6 +15,7 @@ import (
 // TestThreeFiveThree adds two controllers and removes three of five, the leader
 // among them, while commands go on.
 func TestThreeFiveThree(t *testing.T) {
+	t.Parallel()
 	c := newCrew(t, 3, 2)
 	c.leader()
 	stop := c.load()
@@ -59,6 +60,7 @@ func TestThreeFiveThree(t *testing.T) {
 }
 
 func TestNonvoterNeverCounts(t *testing.T) {
+	t.Parallel()
 	c := newCrew(t, 3, 1)
 	four := c.start("c4")
 	if four.IsLeader() || !strings.Contains(four.Outside(), "waits to be added") {
@@ -88,6 +90,7 @@ func TestNonvoterNeverCounts(t *testing.T) {
 
 // TestLeaderDiesInTheMiddle: the next one goes on, from wherever it was.
 func TestLeaderDiesInTheMiddle(t *testing.T) {
+	t.Parallel()
 	t.Run("of an addition", func(t *testing.T) {
 		c := newCrew(t, 3, 1)
 		c.begin(ledger.AddController, c.describe("c4", true))
@@ -130,6 +133,7 @@ func TestLeaderDiesInTheMiddle(t *testing.T) {
 // TestRemovedOneComesBack is not let in, says so, and disturbs nobody; not with
 // an empty directory and the old file either.
 func TestRemovedOneComesBack(t *testing.T) {
+	t.Parallel()
 	c := newCrew(t, 3, 0)
 	gone := others(c.all(), c.leader())[0].cfg.ID
 	c.stop(gone)
@@ -159,6 +163,7 @@ func TestRemovedOneComesBack(t *testing.T) {
 
 // TestMovedController has its new address everywhere once it is restarted with it.
 func TestMovedController(t *testing.T) {
+	t.Parallel()
 	c := newCrew(t, 3, 0)
 	moved := others(c.all(), c.leader())[0].cfg.ID
 	to := ports.Free(t, 1)[0]
@@ -205,6 +210,7 @@ func TestMovedController(t *testing.T) {
 
 // TestAdditionIsGivenUp where the new one never answers.
 func TestAdditionIsGivenUp(t *testing.T) {
+	t.Parallel()
 	c := newCrew(t, 3, 1)
 	// Its time is over by the leader's clock.
 	err := c.leader().ChangeControllers(bounded(t), ledger.BeginControllerChange{Change: ledger.AddController, Controller: c.describe("c4", true),

@@ -52,6 +52,11 @@ func configs(t testing.TB, n int) []Config {
 	return all
 }
 
+// brisk are the timeouts of controllers whose leader changes often in a test, and may change once more on a busy machine.
+func brisk() Timeouts {
+	return Timeouts{Heartbeat: 1200 * time.Millisecond, Election: 1200 * time.Millisecond, LeaderLease: time.Second, Network: 10 * time.Second}
+}
+
 // quick are the timeouts of a controller that is alone: nobody deposes it.
 func quick() Timeouts {
 	return Timeouts{Heartbeat: 20 * time.Millisecond, Election: 20 * time.Millisecond, LeaderLease: 20 * time.Millisecond}

@@ -30,7 +30,7 @@ func newCrew(t *testing.T, n, spare int, change ...func(*Config)) *crew {
 	c := &crew{t: t, cfgs: map[string]Config{}, logs: map[string]*logBook{}, running: map[string]*Store{}}
 	all := configs(t, n+spare)
 	for i, cfg := range all {
-		cfg.Progress = c.progress
+		cfg.Progress, cfg.Timeouts = c.progress, brisk()
 		cfg.Peers = slices.Clone(cfg.Peers[:n])
 		if i >= n {
 			cfg.Join, cfg.Peers = true, append(cfg.Peers, all[i].Peers[i])
