@@ -22,7 +22,7 @@ func sound() history {
 			{word: "f", sent: second(8), told: second(9), outcome: refused},
 			{word: "g", sent: second(20), told: second(21), outcome: done},
 		},
-		entries: []entry{{id: 1, word: "b"}, {id: 2, word: "a"}, {id: 3}, {id: 4, word: "c"}, {id: 5, word: "g"}, {id: 6, word: "e"}},
+		entries: []entry{{id: 1, word: "b"}, {id: 2, word: "a"}, {id: 3, text: "of the controllers themselves"}, {id: 4, word: "c"}, {id: 5, word: "g"}, {id: 6, word: "e"}},
 		readings: []reading{
 			{asked: second(3), told: second(5), last: 2}, {asked: second(4), told: second(6), last: 3},
 			{asked: second(10), told: second(11), last: 4},
