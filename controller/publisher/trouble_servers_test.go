@@ -240,6 +240,8 @@ func TestALeaderlessConsulKeepsWhatItHolds(t *testing.T) {
 	must(t, err)
 	defer audit(t, p)()
 	waitFor(t, ctx, "published", func() bool { return get(ctx, address, "shop?raw") == "db1:3306" })
+	// The first may have it in its log only: the leader tells later that it is committed.
+	waitFor(t, ctx, "known to both", func() bool { return get(ctx, address, "shop?raw&stale") == "db1:3306" })
 
 	must(t, second.Kill())
 	must(t, second.Wait(ctx))
