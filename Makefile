@@ -66,16 +66,16 @@ build: ## Build bin/switchyard
 test: deps ## Everything: unit tests, then the tests on real servers (installs what is missing)
 	go test ./...
 	@# One package after the other: the servers of two would share the processors, and the clock would judge.
-	go test -tags $(TAGS) -count=1 -p 1 -timeout 40m $(SERVER_TESTS)
+	go test -tags $(TAGS) -count=1 -p 1 -timeout 60m $(SERVER_TESTS)
 
 quick: ## Unit tests only: no server, no root, seconds
 	go test ./...
 
 e2e: deps ## The end-to-end tests only
-	go test -tags $(TAGS) -count=1 -p 1 -timeout 40m ./e2e/...
+	go test -tags $(TAGS) -count=1 -p 1 -timeout 60m ./e2e/...
 
 netns: deps ## The fence and three datacenters in cut networks, all of it (root, half an hour)
-	go test -tags $(TAGS),netns -count=1 -timeout 60m -run 'CutOff|ControllersLose|Fence|Datacenter' ./e2e/scenarios
+	go test -tags $(TAGS),netns -count=1 -timeout 120m -run 'CutOff|ControllersLose|Fence|Datacenter' ./e2e/scenarios
 
 matrix: deps ## The routing from end to end, every flavor, mode, fault and story (most of an hour), into FIGURES (JSON)
 	go test -tags $(TAGS),matrix -count=1 -timeout 100m -v -run '^TestMatrix$$/$(CELLS)' ./e2e/matrix -args "$(abspath $(FIGURES))"
@@ -127,7 +127,9 @@ deps-system: ## MariaDB, HAProxy and a C compiler, by apt
 	apt-get update; \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing
 
-deps-net: ## iproute2 and iptables, by which tests make networks and cut them (root)
+deps-net: ## iproute2, iptables and TUN devices, by which tests make networks and cut them (root)
+	@[ -c /dev/net/tun ] || { mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200; } || \
+		{ echo "Missing: /dev/net/tun. Run as root: mkdir -p /dev/net && mknod /dev/net/tun c 10 200" >&2; exit 1; }
 	@missing=""; \
 	command -v ip >/dev/null || missing="$$missing iproute2"; \
 	command -v iptables-restore >/dev/null || missing="$$missing iptables"; \

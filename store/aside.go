@@ -139,7 +139,7 @@ func (s *Store) Aside() string {
 		return ""
 	}
 	return fmt.Sprintf("its ledger differs from that of the majority (%s) at raft entry %d, so that it leads no more and grants "+
-		"no leases: stop it, remove its data_dir %s and start it again; it takes the ledger from the others",
+		"no leases: stop it, remove its data_dir %s and start it again with join: true; it takes the ledger from the others",
 		strings.Join(d.Holders, ", "), d.Index, s.cfg.DataDir)
 }
 

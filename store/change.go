@@ -41,7 +41,9 @@ func (s *Store) Outside() string {
 	}
 	switch {
 	case len(servers) == 0:
-		return fmt.Sprintf("it waits to be added to the others: switchyard controllers add %s --raft %s", s.cfg.ID, s.cfg.Advertise)
+		self, _ := s.cfg.peer(s.cfg.ID)
+		return fmt.Sprintf("it waits to be added to the others: switchyard controllers add %s --raft %s --http %s --dc %s", s.cfg.ID,
+			s.cfg.Advertise, self.API, self.DataCenter)
 	case known.Number != 0 && !is:
 		return outsider(s.cfg.ID, known)
 	case is && known.Change != nil && known.Change.ID == member.ID && known.Change.Kind == ledger.AddController:
@@ -196,13 +198,13 @@ func (s *Store) act(ctx context.Context, known ledger.Controllers, step membersh
 		return s.ask(ctx, what+" "+member.ID, func() error { return call().Error() })
 	}
 	if step.Act != membership.Wait {
-		s.logger.Info("controllers change", "step", string(step.Act), "controller", member.ID, "why", step.Why)
+		s.logger.Info("controllers change", "step", string(step.Act), "whom", member.ID, "why", step.Why)
 	}
 	switch step.Act {
 	case membership.Wait:
 		if t.said != step.Why {
 			t.said = step.Why
-			s.logger.Info("a change of the controllers waits", "controller", member.ID, "why", step.Why)
+			s.logger.Info("a change of the controllers waits", "whom", member.ID, "why", step.Why)
 		}
 		return nil
 	case membership.TakeIn:

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"switchyard/store/codec"
-
 	"switchyard/store/ledger"
 )
 

@@ -156,6 +156,7 @@ func startChild(t *testing.T, o order, acked map[string]bool) *child {
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = c.cmd.Process.Kill() }) // it has ended already, unless the test broke off
 	go c.read(out)
 	return c
 }

@@ -209,7 +209,7 @@ func diverged(one *wire.ControllerAccount, said wire.Voice, verdict concord.Verd
 	case seen:
 		one.Diverged = true
 		one.Problem = fmt.Sprintf("its ledger differs from that of the majority (%s) at raft entry %d: stop it, remove its data_dir "+
-			"and start it again", strings.Join(stray.Holders, ", "), stray.Index)
+			"and start it again with join: true", strings.Join(stray.Holders, ", "), stray.Index)
 	}
 }
 

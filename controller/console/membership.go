@@ -26,7 +26,11 @@ func (c *Console) ChangeControllers(ctx context.Context, r wire.ControllersReque
 	out := wire.Done{Action: r.Change + "-controller", By: by, Changed: true}
 	if open := all.Change; open != nil && open.Change == wire.AddController && r.Change == wire.RemoveController && open.ID == r.ID {
 		out.Sentence = fmt.Sprintf("the adding of %s is taken back", r.ID)
-		return out, c.changed(c.cfg.Members.Undo(ctx, fmt.Sprintf("%s removed it again", by)))
+		why := fmt.Sprintf("%s removed it again", by)
+		if r.Reason != "" {
+			why += ": " + r.Reason
+		}
+		return out, c.changed(c.cfg.Members.Undo(ctx, why))
 	}
 	if err := c.mayChange(all, r); err != nil {
 		return wire.Done{}, err

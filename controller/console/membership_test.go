@@ -83,7 +83,7 @@ func TestChangeControllersIsRefused(t *testing.T) {
 	w, c := sitting(t)
 	w.state.Controllers = adding
 	done, err := w.console().ChangeControllers(t.Context(), change("remove", "c4"))
-	if err != nil || !strings.Contains(done.Sentence, "taken back") || !slices.Equal(c.undone, []string{"kim removed it again"}) {
+	if err != nil || !strings.Contains(done.Sentence, "taken back") || !slices.Equal(c.undone, []string{"kim removed it again: a new rack"}) {
 		t.Errorf("%v %+v %q", err, done, c.undone)
 	}
 	if all := list(t, w); all.Set != 4 || all.Change == nil || all.Change.ID != "c4" {

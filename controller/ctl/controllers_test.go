@@ -3,6 +3,7 @@ package ctl_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,5 +53,58 @@ func TestControllersList(t *testing.T) {
 	}
 	if out, err = call(t.Context(), env, "controllers", "list", "--format", "json"); err != nil || !strings.Contains(out, `"lag": 3`) {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// turning is a controller whose list goes through some stages.
+type turning struct {
+	*operated
+	mu     sync.Mutex
+	stages []wire.Controllers
+}
+
+func (c *turning) Controllers(context.Context) (wire.Controllers, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.stages[0]
+	if len(c.stages) > 1 {
+		c.stages = c.stages[1:]
+	}
+	return now, nil
+}
+
+// A command that waits ends well only where what it asked for has come about, also
+// where whom it asks has not heard of it at first.
+func TestAChangeIsWaitedFor(t *testing.T) {
+	o, _ := operate(t)
+	before, under := accounts(), accounts()
+	under.Change = &wire.ControllersChange{Change: wire.AddController, ID: "c4"}
+	four := func(role string) wire.Controllers {
+		all := accounts()
+		all.Controllers = append(all.Controllers, wire.ControllerAccount{
+			Controller: wire.Controller{ID: "c4", Raft: "c4:7401", API: "http://c4:7400"}, Role: role,
+		})
+		return all
+	}
+	removing := four(wire.Voter)
+	removing.Change = &wire.ControllersChange{Change: wire.RemoveController, ID: "c4"}
+	add := "controllers add c4 --raft c4:7401 --http http://c4:7400 --wait"
+	for name, c := range map[string]struct {
+		line   string
+		stages []wire.Controllers
+		fails  bool
+	}{
+		"added":              {add, []wire.Controllers{before, under, four(wire.Voter)}, false},
+		"without a vote":     {add + " --non-voter", []wire.Controllers{under, four(wire.Nonvoter)}, false},
+		"taken back":         {add, []wire.Controllers{before, under, before}, true},
+		"no vote in the end": {add, []wire.Controllers{under, four(wire.Nonvoter)}, true},
+		"removed":            {"controllers remove c4 --wait", []wire.Controllers{four(wire.Voter), removing, before}, false},
+		"moved":              {"controllers move c4 --raft c4:7401 --http http://c4:7400 --wait", []wire.Controllers{before, four(wire.Voter)}, false},
+	} {
+		env := map[string]string{ctl.Environment: start(t, &turning{operated: o, stages: c.stages}, nil)}
+		_, err := call(t.Context(), env, words(c.line)...)
+		if (err != nil) != c.fails || c.fails && !strings.Contains(err.Error(), "taken back") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

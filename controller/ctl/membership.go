@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,7 +63,7 @@ func changeCommand(env Env, request *wire.ControllersRequest, addressed bool, c 
 			return err
 		}
 		if wait {
-			if err := s.settled(id); err != nil {
+			if err := s.settled(*request); err != nil {
 				return fmt.Errorf("%s; %w", done.Sentence, err)
 			}
 		}
@@ -82,14 +83,21 @@ func changeCommand(env Env, request *wire.ControllersRequest, addressed bool, c 
 	return command
 }
 
-// settled waits until no change of a controller is under way.
-func (s session) settled(id string) error {
+// settled waits until a change has ended, and says if it was taken back. Who is asked
+// may not have heard of it yet: that none is under way says nothing before one was.
+func (s session) settled(request wire.ControllersRequest) error {
 	ctx := s.command.Context()
-	for {
+	for begun := false; ; {
 		var all wire.Controllers
 		err := s.get(wire.PathControllers, &all)
-		if err == nil && all.Leader != "" && (all.Change == nil || all.Change.ID != id) {
+		switch {
+		case err != nil || all.Leader == "":
+		case all.Change != nil && all.Change.ID == request.ID:
+			begun = true
+		case reached(request, all):
 			return nil
+		case begun:
+			return errors.New("it was taken back: see `switchyard audit`")
 		}
 		timer := time.NewTimer(changePause)
 		select {
@@ -102,6 +110,19 @@ func (s session) settled(id string) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// reached reports whether the controllers are as was asked for.
+func reached(request wire.ControllersRequest, all wire.Controllers) bool {
+	at := slices.IndexFunc(all.Controllers, func(c wire.ControllerAccount) bool { return c.ID == request.ID })
+	if request.Change == wire.RemoveController || at < 0 {
+		return request.Change == wire.RemoveController && at < 0
+	}
+	one := all.Controllers[at]
+	if request.Change == wire.MoveController {
+		return one.Raft == request.Raft && one.API == request.API
+	}
+	return one.Role == wire.Voter || request.Nonvoter && one.Role == wire.Nonvoter
 }
 
 // underWay says what is being changed.

@@ -72,7 +72,8 @@ func setClock(pid int, by time.Duration) (err error) {
 	copy(code, clockCode())
 	code = binary.LittleEndian.AppendUint64(code, uint64(int64(by/time.Second)))
 	if _, err := memory.WriteAt(code, int64(begin+at)); err != nil {
-		return fmt.Errorf("set the clock of process %d: %w", pid, err)
+		// A kernel may forbid it even to root.
+		return fmt.Errorf("set the clock of process %d: %w: %w", pid, errors.ErrUnsupported, err)
 	}
 	return nil
 }
@@ -90,7 +91,7 @@ func vdso(pid int) (begin, end uint64, err error) {
 		_, err := fmt.Sscanf(line, "%x-%x ", &begin, &end)
 		return begin, end, err
 	}
-	return 0, 0, fmt.Errorf("process %d has no vDSO", pid)
+	return 0, 0, fmt.Errorf("process %d has no vDSO: %w", pid, errors.ErrUnsupported)
 }
 
 // outside makes sure that no thread would go on within what is written over.
@@ -134,5 +135,5 @@ func function(image []byte) (uint64, error) {
 			return s.Value, nil
 		}
 	}
-	return 0, fmt.Errorf("the vDSO has no %s of %d bytes or more", clockFunction, addend+8)
+	return 0, fmt.Errorf("the vDSO has no %s of %d bytes or more: %w", clockFunction, addend+8, errors.ErrUnsupported)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 )
@@ -138,7 +139,7 @@ func TestAResetIsHeard(t *testing.T) {
 	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.lines.ReadString('\n'); err == nil || errors.Is(err, context.DeadlineExceeded) {
+	if _, err := c.lines.ReadString('\n'); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("after a reset: %v", err)
 	}
 }

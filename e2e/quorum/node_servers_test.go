@@ -74,7 +74,7 @@ func (n *node) settle(ctx context.Context) error {
 	}
 	// With a full disk, or a damaged one, it may end at once.
 	if n.skew != 0 {
-		if err := n.unlessEnded(n.applyClock()); err != nil {
+		if err := n.unlessEnded(n.applyClock()); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
 	}

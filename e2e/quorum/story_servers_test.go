@@ -66,16 +66,17 @@ func newStory(ctx context.Context, t *testing.T, binary string, seed uint64, siz
 		s.nodes = append(s.nodes, n)
 	}
 	for _, n := range s.nodes {
-		for _, port := range []int{httpPort, raftPort} {
-			must(t, s.network.open(n.id, fmt.Sprintf("%s:%d", n.door, port), fmt.Sprintf("%s:%d", n.ip, port)))
-		}
-	}
-	for _, n := range s.nodes {
 		n.mu.Lock()
 		n.process, err = st.StartController(ctx, binary, n.id, n.config(s.nodes))
 		n.starts++
 		n.mu.Unlock()
 		must(t, err)
+	}
+	// Only now: who comes through a door is looked for among the processes of all.
+	for _, n := range s.nodes {
+		for _, port := range []int{httpPort, raftPort} {
+			must(t, s.network.open(n.id, fmt.Sprintf("%s:%d", n.door, port), fmt.Sprintf("%s:%d", n.ip, port)))
+		}
 	}
 	return s
 }

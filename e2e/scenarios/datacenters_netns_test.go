@@ -75,6 +75,15 @@ func TestDatacenterIsCutOffOneWay(t *testing.T) {
 	}
 }
 
+// from are those of off in one direction, from the datacenter, and to those in the other one.
+func from(dc string) []stack.Way {
+	return slices.DeleteFunc(off(dc), func(way stack.Way) bool { return way.From != dc })
+}
+
+func to(dc string) []stack.Way {
+	return slices.DeleteFunc(off(dc), func(way stack.Way) bool { return way.To != dc })
+}
+
 const (
 	controllerHTTP = 7400
 	controllerRaft = 7401

@@ -192,15 +192,6 @@ func off(dc string) (ways []stack.Way) {
 	return ways
 }
 
-// from are those of off in one direction, from the datacenter, and to those in the other one.
-func from(dc string) []stack.Way {
-	return slices.DeleteFunc(off(dc), func(way stack.Way) bool { return way.From != dc })
-}
-
-func to(dc string) []stack.Way {
-	return slices.DeleteFunc(off(dc), func(way stack.Way) bool { return way.To != dc })
-}
-
 func (w *continent) lose(ways ...stack.Way) { w.t.Helper(); lose(w.t, w.ctx, w.Site, ways...) }
 
 func (w *continent) heal() { w.t.Helper(); heal(w.t, w.ctx, w.Site) }

@@ -249,7 +249,7 @@ func (f *flood) request(ctx context.Context, source, text string, counts *atomic
 	_, err = io.Copy(io.Discard, response.Body)
 	_ = response.Body.Close()
 	switch {
-	case response.StatusCode == http.StatusTooManyRequests, errors.Join(sent, err) != nil:
+	case response.StatusCode == http.StatusTooManyRequests, response.StatusCode == http.StatusRequestTimeout, errors.Join(sent, err) != nil:
 		f.turned.Add(1)
 	case response.StatusCode == http.StatusOK, response.StatusCode == http.StatusServiceUnavailable,
 		response.StatusCode == http.StatusRequestEntityTooLarge:

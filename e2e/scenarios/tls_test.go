@@ -225,8 +225,7 @@ backend leader
 	led()
 }
 
-// serial is that of the certificate which is shown at an address; the connection is one that a client would accept, but
-// for the name.
+// serial is that of the certificate which is shown at an address, whoever signed it.
 func (w *secured) serial(ctx context.Context, address string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -23,8 +23,8 @@ const (
 )
 
 // Net is a network of hosts, each a network namespace with addresses of its own and no way to anywhere else. They hang
-// on one bridge, in a namespace of its own too, or on what NewWideNet puts in its place. The test reaches all of them, through an interface that is the only
-// thing outside. The namespaces have no names: the kernel drops them, and the interface with them, when the stack's
+// on one bridge, in a namespace of its own too, or on what NewWideNet puts in its place. The test reaches all of them,
+// through an interface that is the only thing outside. The namespaces have no names: the kernel drops them, and the interface with them, when the stack's
 // process and what it started have ended, however they did. `nsenter --net=/proc/PID/fd/N` enters one.
 type Net struct {
 	stack  *Stack

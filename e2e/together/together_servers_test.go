@@ -84,7 +84,7 @@ func successions(t *testing.T) (out []together.SuccessionFigure) {
 
 func newStack(t *testing.T) (context.Context, *stack.Stack, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute+time.Duration(*changes)*30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute+time.Duration(*changes)*time.Minute)
 	t.Cleanup(cancel)
 	st, err := stack.New(ctx, stack.Options{})
 	if err != nil {

@@ -3,7 +3,8 @@ package wire
 import (
 	"fmt"
 	"net"
-	"net/url"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -25,7 +26,7 @@ type ControllersRequest struct {
 	// Raft is HOST:PORT and API a URL, as the others reach it; to remove takes none.
 	Raft       string `json:"raft,omitempty"`
 	API        string `json:"api,omitempty"`
-	DataCenter string `json:"data_center,omitempty"`
+	DataCenter string `json:"dc,omitempty"`
 	// Nonvoter adds one that follows and never counts.
 	Nonvoter bool `json:"nonvoter,omitempty"`
 	Asker
@@ -43,14 +44,33 @@ func (r ControllersRequest) Check() *Error {
 	default:
 		return badField("change", fmt.Sprintf("is %.40q", r.Change), "want add, remove or move")
 	}
-	if host, port, err := net.SplitHostPort(r.Raft); err != nil || host == "" || port == "" {
+	if !dialable(r.Raft) {
 		return badField("raft", fmt.Sprintf("is %.80q", r.Raft), "want HOST:PORT, where the others reach its raft port")
 	}
-	u, err := url.Parse(r.API)
-	if err != nil || u.Port() == "" || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Path != "" {
+	scheme, address, ok := strings.Cut(r.API, "://")
+	if !ok || scheme != "http" && scheme != "https" || !dialable(address) {
 		return badField("api", "is no URL of a controller", "want http://HOST:PORT or https://HOST:PORT, where the others reach it")
 	}
-	return first(checkText("data_center", r.DataCenter, MaxName), r.because(false))
+	if r.DataCenter != "" {
+		if err := CheckName("dc", r.DataCenter); err != nil {
+			return badField("dc", err.Error(), "it names the datacenter, as the key datacenter of its configuration")
+		}
+	}
+	return r.because(false)
+}
+
+// dialable reports whether others can dial an address: HOST:PORT, with a number for
+// the port, and a host that is not this one's word for all of its addresses.
+func dialable(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || strings.ContainsAny(host, "/?#@ \t\r\n") {
+		return false
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // ControllersChange is a change of the controllers that is under way.
