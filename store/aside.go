@@ -139,7 +139,7 @@ func (s *Store) Aside() string {
 		return ""
 	}
 	return fmt.Sprintf("its ledger differs from that of the majority (%s) at raft entry %d, so that it leads no more and grants "+
-		"no leases: stop it, remove its data_dir %s and start it again with join: true; it takes the ledger from the others",
+		"no leases: take it out (`switchyard controllers remove`), stop it, empty its data_dir %s, start it with join: true and add it again",
 		strings.Join(d.Holders, ", "), d.Index, s.cfg.DataDir)
 }
 
@@ -163,8 +163,13 @@ func (s *Store) resignOnce(ctx context.Context) {
 	if d == nil {
 		return
 	}
-	for _, m := range s.members() {
-		if !m.Voter || !slices.Contains(d.Holders, m.ID) || !s.elected() {
+	holds := func(m Member) bool { return slices.Contains(d.Holders, m.ID) }
+	all := s.members()
+	// After those that held the majority's ledger comes whoever else votes: these may
+	// have been replaced since then, or be down, and then nobody could lead.
+	for _, m := range slices.Concat(slices.DeleteFunc(slices.Clone(all), func(m Member) bool { return !holds(m) }),
+		slices.DeleteFunc(slices.Clone(all), holds)) {
+		if !m.Voter || m.ID == s.cfg.ID || !s.elected() {
 			continue
 		}
 		attempt, cancel := context.WithTimeout(ctx, transferLimit)

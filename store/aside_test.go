@@ -176,7 +176,7 @@ func TestTheLeaderStandsAside(t *testing.T) {
 		t.Fatal("it stands aside for a ledger that is not its own")
 	}
 	first.StandAside(divergence(t, first, rest...))
-	if why := first.Aside(); !strings.Contains(why, "remove its data_dir "+first.cfg.DataDir) {
+	if why := first.Aside(); !strings.Contains(why, "empty its data_dir "+first.cfg.DataDir) {
 		t.Errorf("it says %q", why)
 	}
 	if first.IsLeader() {
@@ -285,4 +285,18 @@ func TestTheNoteIsDamaged(t *testing.T) {
 		}
 		refuses(t, cfg, ErrDamaged, asideName, "remove the directory")
 	}
+}
+
+// One that stands aside gives leadership to another voter also where those who held the
+// majority's ledger are no voters any more.
+func TestOneThatStandsAsideGivesWayToWhoeverThereIs(t *testing.T) {
+	all := openAll(t, configs(t, 3))
+	first := leader(t, all...)
+	adoptAll(t, 1, 1, all...)
+	d := divergence(t, first)
+	d.Holders = []string{"former1", "former2"} // Replaced since then.
+	first.StandAside(d)
+	rest := others(all, first)
+	second := leader(t, rest...)
+	adoptAll(t, 2, 2, second)
 }

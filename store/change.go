@@ -36,8 +36,8 @@ func (s *Store) Outside() string {
 	known := s.State().Controllers
 	servers := s.stream.servers()
 	member, is := known.Find(s.cfg.ID)
-	if told := s.stream.expelled.Load(); told != nil && known.Number <= told.set {
-		return told.sentence
+	if told := s.expelled(); told != "" {
+		return told
 	}
 	switch {
 	case len(servers) == 0:
@@ -56,6 +56,15 @@ func (s *Store) Outside() string {
 	}
 	return fmt.Sprintf("controller %q was removed: stop it; to have it back, empty its data directory, start it with join: true, "+
 		"and add it by `switchyard controllers add`", s.cfg.ID)
+}
+
+// expelled is what another controller has said of this one's removal, unless this one
+// has come to know a later set since; empty where nobody did.
+func (s *Store) expelled() string {
+	if told := s.stream.expelled.Load(); told != nil && s.State().Controllers.Number <= told.set {
+		return told.sentence
+	}
+	return ""
 }
 
 // ChangeControllers begins a change; whoever leads carries it on. The set that it

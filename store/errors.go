@@ -33,7 +33,7 @@ var (
 // damaged says what is wrong with a data directory, and the way out of it.
 func damaged(dir string, cause error) error {
 	return fmt.Errorf("data directory %s: %w: %w; while a majority of the other controllers is up and in step, "+
-		"stop this one, remove the directory and start it again with join: true: it resyncs from them "+
+		"take this one out (`switchyard controllers remove`), remove the directory, start it with join: true and add it again "+
 		"(a single controller has to be restored from a backup)", dir, ErrDamaged, cause)
 }
 

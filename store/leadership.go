@@ -23,6 +23,11 @@ var errNotReady = fmt.Errorf("%w: it has just been elected and has not applied a
 // errAside is ErrNotLeader of one that stands aside.
 var errAside = fmt.Errorf("%w: it stands aside", ErrNotLeader)
 
+// errExpelled is ErrNotLeader of one that was removed. It may be elected all the same:
+// where several begin again with the configuration files of before, they are a
+// majority of these.
+var errExpelled = fmt.Errorf("%w: it was removed from the controllers", ErrNotLeader)
+
 // leading tells subscribers whether this controller leads.
 type leading struct {
 	*broadcast[bool]
@@ -65,6 +70,8 @@ func (s *Store) inOffice() error {
 		return errAside
 	case !s.elected():
 		return ErrNotLeader
+	case s.expelled() != "":
+		return errExpelled
 	case office == 0, office != s.raft.CurrentTerm():
 		return errNotReady
 	}
@@ -163,6 +170,9 @@ func (s *Store) takeOffice(ctx context.Context) {
 func (s *Store) prepareOffice(ctx context.Context) error {
 	if err := s.Barrier(ctx); err != nil {
 		return err
+	}
+	if s.expelled() != "" {
+		return errExpelled
 	}
 	if s.State().Generation != 0 {
 		return nil

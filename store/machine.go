@@ -138,6 +138,8 @@ func (m *machine) Restore(source io.ReadCloser) error {
 	}
 	m.applied = at
 	m.whole.Store(&snapshot{state: state, at: at})
+	// Whoever looked in between has marked the one before once more.
+	m.marks.forget()
 	m.current.Store(&state)
 	m.changed.send(struct{}{})
 	return nil

@@ -84,9 +84,10 @@ func newMark(s ledger.State, at sqlite.Position) *mark {
 }
 
 // look adds the state of this moment, so that a quiet ledger is compared, too.
-func (m *marks) look(now *snapshot) []*mark {
+func (m *marks) look(whole func() *snapshot) []*mark {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	now := whole()
 	all := slices.Concat(m.kept, m.seen)
 	same := func(k *mark) bool { return k.said.Index == now.at.Index }
 	if now.at.Index != 0 && !slices.ContainsFunc(all, same) {
@@ -99,11 +100,11 @@ func (m *marks) look(now *snapshot) []*mark {
 }
 
 // all returns the marks, oldest first.
-func (m *marks) all(now *snapshot) ([]Mark, error) {
+func (m *marks) all(whole func() *snapshot) ([]Mark, error) {
 	m.counting.Lock()
 	defer m.counting.Unlock()
 	var out []Mark
-	for _, one := range m.look(now) {
+	for _, one := range m.look(whole) {
 		if one.state != nil {
 			digest, err := codec.Digest(*one.state)
 			if err != nil {
@@ -121,4 +122,4 @@ func (m *marks) all(now *snapshot) ([]Mark, error) {
 
 // Marks returns what this controller's ledger can be held against those of the
 // others by, oldest first; the newest is of this moment.
-func (s *Store) Marks() ([]Mark, error) { return s.machine.marks.all(s.machine.whole.Load()) }
+func (s *Store) Marks() ([]Mark, error) { return s.machine.marks.all(s.machine.whole.Load) }

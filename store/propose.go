@@ -79,7 +79,7 @@ func (s *Store) send(ctx context.Context, cmd ledger.Command) (raft.ApplyFuture,
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
-	if !s.elected() || s.standing.current.Load() != nil {
+	if !s.elected() || s.standing.current.Load() != nil || s.expelled() != "" {
 		s.inFlight.Done()
 		return nil, ErrNotLeader
 	}

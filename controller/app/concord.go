@@ -91,7 +91,7 @@ func (a *accord) tell(before, now concord.Verdict) {
 	}
 	for _, stray := range now.Strays {
 		if _, known := before.Of(stray.ID); !known && stray.ID != a.self {
-			a.log.Error(fmt.Sprintf("the ledger of controller %s differs from that of the majority: stop it, remove its data_dir and start it again with join: true",
+			a.log.Error(fmt.Sprintf("the ledger of controller %s differs from that of the majority: take it out (`switchyard controllers remove`), stop it, empty its data_dir, start it with join: true and add it again",
 				stray.ID), "entry", stray.Index, "digest", stray.Own, "majority", stray.Theirs)
 		}
 	}

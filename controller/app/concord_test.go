@@ -127,7 +127,7 @@ func TestADivergedControllerStandsAside(t *testing.T) {
 	eventually(t, "its door says that it is not well, and what to do", func() bool {
 		var health wire.NodeHealth
 		err := bad.get(wire.PathHealth, &health)
-		return err != nil && strings.Contains(err.Error(), "differs from that of the majority") && strings.Contains(err.Error(), "remove its data_dir")
+		return err != nil && strings.Contains(err.Error(), "differs from that of the majority") && strings.Contains(err.Error(), "empty its data_dir")
 	})
 	for _, w := range all {
 		eventually(t, "every list names it, and no other", func() bool {

@@ -34,13 +34,7 @@ func newPublisher(c *config.File, way carriage, s *store.Store, log *slog.Logger
 		directories = append(directories, directory)
 	}
 	cfg := publisher.Config{Datacenter: c.Datacenter, Lookup: net.DefaultResolver.LookupNetIP, AuditTimeout: auditTimeout(c)}
-	cfg.Controllers = func() []string {
-		var all []string
-		for _, one := range s.Controllers().Members {
-			all = append(all, one.DataCenter)
-		}
-		return all
-	}
+	cfg.Controllers = func() []string { return keepers(s.Controllers()) }
 	p, err := publisher.New(cfg, directories, newShelf(c, way, s), time.Now, log)
 	if err != nil {
 		return nil, &StartError{fmt.Errorf("consul: %w", err)}

@@ -208,8 +208,8 @@ func diverged(one *wire.ControllerAccount, said wire.Voice, verdict concord.Verd
 		one.Diverged, one.Problem = true, said.Aside
 	case seen:
 		one.Diverged = true
-		one.Problem = fmt.Sprintf("its ledger differs from that of the majority (%s) at raft entry %d: stop it, remove its data_dir "+
-			"and start it again with join: true", strings.Join(stray.Holders, ", "), stray.Index)
+		one.Problem = fmt.Sprintf("its ledger differs from that of the majority (%s) at raft entry %d: take it out (`switchyard controllers "+
+			"remove`), stop it, empty its data_dir, start it with join: true and add it again", strings.Join(stray.Holders, ", "), stray.Index)
 	}
 }
 

@@ -12,8 +12,13 @@ import (
 	"switchyard/store/quorum"
 )
 
-// maxFormer is how many controllers are remembered that were removed.
-const maxFormer = 50
+const (
+	// maxFormer is how many controllers are remembered that were removed.
+	maxFormer = 50
+	// maxControllers is how many there may be, as in the configuration files: all of
+	// them are named in each greeting, and in each database sidecar's file.
+	maxControllers = 9
+)
 
 // Controller is one of the controllers, as the others reach it. Its ID is its
 // own for ever; its addresses may change.
@@ -194,6 +199,9 @@ func (c *Controllers) beginAdd(at int, new Controller) string {
 		voter.Voter = false
 		if reason := firstOf(badController(new), c.taken(new)); reason != "" {
 			return reason
+		}
+		if len(c.Members) >= maxControllers {
+			return fmt.Sprintf("there are %d controllers, and no more may be: remove one first", len(c.Members))
 		}
 		c.Members = sortedByID(append(c.Members, voter))
 		return ""

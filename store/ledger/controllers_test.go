@@ -256,3 +256,17 @@ func TestMajoritiesMeet(t *testing.T) {
 		}
 	})
 }
+
+// The greeting names all controllers in one line, and the sidecars' files no more than
+// this.
+func TestThereAreNotTooManyControllers(t *testing.T) {
+	s := applied(t, State{}, Bootstrap{ID: "prod", Generation: 7})
+	for n := 4; n <= maxControllers; n++ {
+		s = advanced(t, began(t, s, AddController, controller(n, false)), CloseControllers, "")
+	}
+	_, _, err := Apply(s, BeginControllerChange{Expect: s.Controllers.Number, Change: AddController, Controller: controller(maxControllers+1, false),
+		By: "kim", Until: noon.Add(time.Hour), At: noon})
+	if err == nil || !strings.Contains(err.Error(), "remove one first") {
+		t.Fatal(err)
+	}
+}

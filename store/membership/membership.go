@@ -76,7 +76,7 @@ func Next(s Sight) Step {
 	case open.Kind == ledger.AddController:
 		return add(s, open, member, at)
 	case open.Kind == ledger.RemoveController:
-		return remove(s, open, at)
+		return remove(s, open, member, at)
 	case open.Kind == ledger.MoveController && at >= 0 && s.Counted[at].Address != member.Raft:
 		return Step{Act: counts(member.Voter)}
 	}
@@ -124,8 +124,11 @@ func late(s Sight, at int) string {
 // remove has raft forget the controller first. The ledger counts it until no lease
 // is left that it may have granted: the other way round, a majority without it
 // could be formed while one with it still holds.
-func remove(s Sight, open ledger.ControllerChange, at int) Step {
+func remove(s Sight, open ledger.ControllerChange, member ledger.Controller, at int) Step {
 	switch {
+	case open.Undoing != "" && at < 0:
+		// Raft forgot it before that was taken back, and is to count as the ledger does.
+		return Step{counts(member.Voter), open.Undoing}
 	case open.Undoing != "":
 		return Step{Close, open.Undoing}
 	case at >= 0 && s.Late:

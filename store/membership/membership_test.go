@@ -194,3 +194,29 @@ func TestOrder(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestARemovalTakenBackLate: raft has forgotten the controller already, and counts it
+// again before the change ends.
+func TestARemovalTakenBackLate(t *testing.T) {
+	c := newCluster(3)
+	if err := c.begin(ledger.RemoveController, controller(3, true)); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []membership.Step{{Act: membership.Drop}, {Act: membership.Undo, Why: "a mistake"}} {
+		if err := c.do(step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []membership.Act{membership.Vote, membership.Close} {
+		step := membership.Next(membership.Sight{Self: c.leader, Known: c.state.Controllers, Counted: c.counted})
+		if step.Act != want {
+			t.Fatalf("%+v, want %s", step, want)
+		}
+		if err := c.do(step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := fmt.Sprint(c.state.Controllers.Voters(), c.voters()); got != "[c1 c2 c3] [c1 c2 c3]" {
+		t.Error(got)
+	}
+}

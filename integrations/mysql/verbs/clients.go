@@ -54,20 +54,26 @@ func (s *Session) EndClients(ctx context.Context) (ended, left int, err error) {
 			return ended, 0, nil
 		}
 		round := time.Since(begun)
+		// A kill takes no longer than the list did; how long it does take tells the first.
+		ends, takes := ctx, round
 		for _, id := range clients {
-			if killed[id] || late(loop, round) {
+			if killed[id] || late(ends, takes) {
 				continue
 			}
-			if err := s.kill(ctx, id); link.Lost(err) {
+			began := time.Now()
+			err := s.kill(ctx, id)
+			ends, takes = loop, 2*time.Since(began)
+			switch {
+			case link.Lost(err):
 				return ended, left, err
-			} else if err != nil {
+			case err != nil:
 				refused = fmt.Errorf("kill connection %s: %w", id, err)
 				continue
 			}
 			killed[id] = true
 		}
 		err = pause(loop, 5*time.Millisecond)
-		if err == nil && late(loop, round) {
+		if err == nil && late(loop, 2*round) {
 			err = context.DeadlineExceeded
 		}
 		if err != nil {
@@ -76,11 +82,10 @@ func (s *Session) EndClients(ctx context.Context) (ended, left int, err error) {
 	}
 }
 
-// late reports whether a statement that takes as long as the last one might not
-// end before ctx does.
-func late(ctx context.Context, round time.Duration) bool {
+// late reports whether ctx ends before a statement would that takes so long.
+func late(ctx context.Context, takes time.Duration) bool {
 	deadline, ok := ctx.Deadline()
-	return ok && time.Until(deadline) < 2*round
+	return ok && time.Until(deadline) < takes
 }
 
 // EndWaiters kills, on MariaDB, the connections whose commits wait for an
