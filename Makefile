@@ -111,9 +111,10 @@ $(STATICCHECK): e2e/tools/go.mod e2e/tools/go.sum
 deps: deps-system deps-net deps-consul deps-mysql deps-mysql56 ## Install whatever the tests need and is missing
 
 # A package that is installed must not start a server of its own; policy-rc.d is Debian's switch for that.
-deps-system: ## MariaDB, HAProxy and a C compiler, by apt
+deps-system: ## MariaDB, HAProxy, OpenSSL and a C compiler, by apt
 	@missing=""; \
 	command -v mariadbd >/dev/null || missing="$$missing mariadb-server"; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
 	command -v haproxy >/dev/null || missing="$$missing haproxy"; \
 	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
 	[ -z "$$missing" ] && exit 0; \

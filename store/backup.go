@@ -56,6 +56,10 @@ func Restore(ctx context.Context, cfg Config, backup []byte, generation uint64, 
 	if err := cfg.validate(); err != nil {
 		return done, err
 	}
+	if cfg.Join {
+		return done, errors.New("join: true is for a controller that is added to others: those of the configuration file begin " +
+			"together after a restore; name those that there are to be in the files of all of them, and remove join")
+	}
 	head, state, err := codec.DecodeBackup(backup)
 	if err != nil {
 		return done, err

@@ -169,8 +169,8 @@ func TestRestoreOnOneController(t *testing.T) {
 
 func TestRestoreRefusals(t *testing.T) {
 	data, cfg := backedUp(t), configs(t, 1)[0]
-	foreign, early := cfg, cfg
-	foreign.LedgerID = "test"
+	foreign, early, joining := cfg, cfg, cfg
+	foreign.LedgerID, joining.Join = "test", true
 	early.Now = func() time.Time { return noon.Add(-time.Hour) }
 	damaged := bytes.Clone(data)
 	damaged[len(data)/2] ^= 1
@@ -181,6 +181,7 @@ func TestRestoreRefusals(t *testing.T) {
 		want       string
 	}{
 		"another name":      {foreign, data, 0, `of the cluster of controllers "prod", and name is "test"`},
+		"one that joins":    {joining, data, 0, "remove join"},
 		"damaged":           {cfg, damaged, 0, "its checksum does not fit"},
 		"cut":               {cfg, data[:len(data)-1], 0, "damaged"},
 		"newer":             {cfg, bytes.Replace(data, []byte("backup 1"), []byte("backup 2"), 1), 0, "use the release that wrote it"},
