@@ -171,15 +171,21 @@ func (m *machine) startProxy() {
 func (s *shop) look(m *machine) {
 	s.t.Helper()
 	for _, command := range []string{"switchyard status", "switchyard topology shop", "switchyard explain shop", "switchyard controllers list"} {
-		said := m.run(m.operator(s.guide.line(command)))
-		if name := s.machines[0].key(); strings.Contains(command, "topology") && !strings.Contains(said, name) {
-			s.t.Errorf("`%s` does not show %s:\n%s", command, name, said)
+		s.until(time.Minute, command+" says something", func(context.Context) error {
+			said, err := m.try(m.operator(s.guide.line(command)))
+			if name := s.machines[0].key(); err == nil && strings.Contains(command, "topology") && !strings.Contains(said, name) {
+				err = fmt.Errorf("it does not show %s: %s", name, said)
+			}
+			return err
+		})
+	}
+	s.until(time.Minute, "nobody is served without a token", func(context.Context) error {
+		said, err := m.try(strings.Replace(m.operator("switchyard status"), "SWITCHYARD_TOKEN_FILE", "NOTHING", 1))
+		if err == nil || !strings.Contains(said, "wants a token") {
+			return fmt.Errorf("%w: %s", err, said)
 		}
-	}
-	environment := strings.Replace(m.operator("switchyard status"), "SWITCHYARD_TOKEN_FILE", "NOTHING", 1)
-	if said, err := m.try(environment); err == nil || !strings.Contains(said, "wants a token") {
-		s.t.Errorf("without a token: %v: %s", err, said)
-	}
+		return nil
+	})
 }
 
 // writes has an application write a row through the machine's HAProxy, as soon as that can be.
@@ -215,10 +221,14 @@ func (m *machine) has(rows int) {
 // crash kills the first machine's MariaDB, which is the master. It comes back as a replica.
 func (s *shop) crash(first, second, third *machine) {
 	s.t.Helper()
-	second.has(1)
-	third.has(1)
+	for _, m := range []*machine{second, third} {
+		m.has(1)
+		s.must(stack.WaitCaughtUp(s.ctx, m.db, first.db))
+	}
 	s.must(first.db.Kill())
-	first.routed(second)
+	if first.routed(nil, first) != second.key() { // the other one is wanted less, and was nevertheless fitter
+		s.switchover(first, second)
+	}
 	second.writes(2)
 	s.must(first.db.Start(s.ctx))
 	for _, m := range []*machine{first, third} {
@@ -247,10 +257,9 @@ func (s *shop) replace(master, old, next *machine) {
 		}
 		return err
 	})
-	change := strings.SplitAfter(s.guide.block("switchyard controllers add"), "\n")
-	for _, command := range change {
-		master.run(master.operator(command))
-	}
+	add, remove, _ := strings.Cut(strings.TrimSpace(s.guide.block("switchyard controllers add")), "\n")
+	master.tell(add, master.votes("c4", true))
+	master.tell(remove, master.votes("c3", false))
 	s.three(master, "c1", "c2", "c4")
 	next.startDatabase()
 	next.follow(master)
@@ -282,16 +291,31 @@ func (s *shop) controllers(more string, without ...string) string {
 	return list.String()
 }
 
+// controllersList is what `switchyard controllers list` says.
+func (m *machine) controllersList() (all wire.Controllers, err error) {
+	said, err := m.try(m.operator("switchyard controllers list --format json"))
+	if err == nil {
+		err = json.Unmarshal([]byte(said), &all)
+	}
+	return all, err
+}
+
+// votes asks whether a controller votes, or does not, and no change is under way.
+func (m *machine) votes(id string, wanted bool) func() bool {
+	return func() bool {
+		all, err := m.controllersList()
+		return err == nil && all.Change == nil && wanted == slices.ContainsFunc(all.Controllers, func(c wire.ControllerAccount) bool {
+			return c.ID == id && c.Role == wire.Voter
+		})
+	}
+}
+
 // three holds that these vote, and answer.
 func (s *shop) three(m *machine, ids ...string) {
 	s.t.Helper()
 	s.until(time.Minute, "the controllers are "+strings.Join(ids, ", "), func(context.Context) error {
-		said, err := m.try(m.operator("switchyard controllers list --format json"))
+		all, err := m.controllersList()
 		if err != nil {
-			return err
-		}
-		var all wire.Controllers
-		if err := json.Unmarshal([]byte(said), &all); err != nil {
 			return err
 		}
 		var voters []string
@@ -311,7 +335,7 @@ func (s *shop) three(m *machine, ids ...string) {
 func (s *shop) restore(first, master, fourth *machine) {
 	s.t.Helper()
 	controllers := []*machine{first, master, fourth}
-	first.run(first.operator(s.guide.says("switchyard backup --out ledger.backup")))
+	first.tell(s.guide.says("switchyard backup --out ledger.backup"), nil)
 	s.switchover(first, first)
 	for _, m := range controllers {
 		s.must(m.controller.Stop(s.ctx))
@@ -337,7 +361,10 @@ func (s *shop) restore(first, master, fourth *machine) {
 		return err
 	})
 	adopt := strings.Replace(s.guide.block("switchyard adopt"), readmeHost+"2", first.host.Address(), 1)
-	master.run(master.operator(adopt))
+	master.tell(adopt, func() bool {
+		status, err := master.status()
+		return err == nil && len(status.Clusters) == 1
+	})
 	master.routed(first)
 	s.three(master, "c1", "c2", "c4")
 	s.switchover(master, master)
@@ -350,7 +377,10 @@ func (s *shop) restore(first, master, fourth *machine) {
 func (s *shop) switchover(operator, to *machine) {
 	s.t.Helper()
 	command := strings.Replace(s.guide.line("switchyard switchover shop --to"), "db2:3306", to.key(), 1)
-	s.until(time.Minute, "the master is moved", func(context.Context) error {
+	s.until(2*time.Minute, "the master is moved", func(context.Context) error {
+		if status, err := operator.status(); err == nil && len(status.Clusters) == 1 && status.Clusters[0].Master.String() == to.key() {
+			return nil
+		}
 		_, err := operator.try(operator.operator(command))
 		return err
 	})
