@@ -46,7 +46,7 @@ func (s *Store) Outside() string {
 			s.cfg.Advertise, self.API, self.DataCenter)
 	case known.Number != 0 && !is:
 		return outsider(s.cfg.ID, known)
-	case is && known.Change != nil && known.Change.ID == member.ID && known.Change.Kind == ledger.AddController:
+	case is && known.Change != nil && known.Change.ID == member.ID && known.Change.Kind == ledger.AddController && known.Change.Undoing == "":
 		return ""
 	}
 	for _, server := range servers {
