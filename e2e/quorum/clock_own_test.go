@@ -14,16 +14,16 @@ import (
 func TestAControllersOwnClock(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	s := newStory(ctx, t, build(ctx, t), 1, 1)
+	s := newStory(ctx, t, build(ctx, t), 1, 1, 0)
 	n := s.nodes[0]
-	if !s.progresses(ctx, "begin") {
+	if !s.progresses(ctx, "begin", s.nodes) {
 		t.Fatal(s.record.violations)
 	}
 	const far = time.Hour
 	pid := n.process.Pid()
 	off := func(when string, by time.Duration) {
 		t.Helper()
-		if !s.progresses(ctx, when) {
+		if !s.progresses(ctx, when, s.nodes) {
 			t.Fatal(s.record.violations)
 		}
 		_, state, err := s.backup(ctx, n, true)

@@ -35,6 +35,8 @@ func (s *story) fault(ctx context.Context, e event) (end func() error, err error
 		return func() error { return n.stepClock(-e.by) }, n.stepClock(e.by)
 	case fillDisk:
 		return func() error { return n.fill(ctx, -1) }, n.fill(ctx, 1)
+	case add, remove, move:
+		return nothing, s.change(ctx, e)
 	case transfer:
 		return nothing, s.transfer(ctx, n, other)
 	case reset:

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// wordPrefix is what the names of clients' commands begin with.
+const wordPrefix = "word-"
+
 // outcome is what a client was told of its command.
 type outcome int
 
@@ -37,6 +40,8 @@ type entry struct {
 	id   uint64
 	word string // empty for what no client sent
 	text string // all of it, to compare
+	// step is what the entry is of a change of the controllers; it is none where that is empty.
+	step step
 }
 
 // history is what clients saw, and what the ledger holds.

@@ -143,3 +143,23 @@ func TestAResetIsHeard(t *testing.T) {
 		t.Errorf("after a reset: %v", err)
 	}
 }
+
+// Where a door is shut nobody comes in, and who was in is told.
+func TestShutDoor(t *testing.T) {
+	n, door := echoes(t)
+	in := dial(t, door)
+	in.say("a")
+	if got, err := in.lines.ReadString('\n'); err != nil || got != "a\n" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	if err := n.shut(door); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := in.lines.ReadString('\n'); err == nil {
+		t.Errorf("who was in heard %q", got)
+	}
+	if conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp4", door); err == nil {
+		_ = conn.Close()
+		t.Error("it is open")
+	}
+}

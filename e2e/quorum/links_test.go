@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -64,6 +65,30 @@ func (n *network) open(to, address, behind string) error {
 		}
 	})
 	return nil
+}
+
+// shut takes a door away, and breaks what goes through it.
+func (n *network) shut(address string) error {
+	n.mu.Lock()
+	var err error
+	n.doors = slices.DeleteFunc(n.doors, func(door net.Listener) bool {
+		if door.Addr().String() != address {
+			return false
+		}
+		err = errors.Join(err, door.Close())
+		return true
+	})
+	var broken []*pipe
+	for p := range n.pipes {
+		if p.near.LocalAddr().String() == address {
+			broken = append(broken, p)
+		}
+	}
+	n.mu.Unlock()
+	for _, p := range broken {
+		p.end()
+	}
+	return err
 }
 
 // close ends all that passes, and waits for it.

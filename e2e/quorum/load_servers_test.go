@@ -19,8 +19,6 @@ import (
 )
 
 const (
-	// wordPrefix is what the names of clients' commands begin with.
-	wordPrefix = "word-"
 	// patience is how long a client waits for an answer.
 	patience = 3 * time.Second
 	// pace is how long a client rests between two commands, pause between two readings.
@@ -59,7 +57,7 @@ func ask(ctx context.Context, url string, body []byte) (outcome, string) {
 	}
 	said := fmt.Sprintf("%s: %s", answer.Code, answer.Error())
 	switch answer.Code {
-	case wire.NotLeader, wire.NoLeader, wire.Busy, wire.Unauthorized, wire.Forbidden:
+	case wire.NotLeader, wire.NoLeader, wire.Busy, wire.Unauthorized, wire.Forbidden, wire.Conflict:
 		return refused, said
 	}
 	if strings.Contains(said, "nothing was changed") || strings.Contains(said, "nothing was done") {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"switchyard/e2e/stack"
@@ -40,22 +41,47 @@ type node struct {
 	// wasFull is whether its disk was full since it started: it may end by itself then.
 	wasFull bool
 	starts  int
+
+	// peers are those of its configuration file, and join is what that says too.
+	peers []peer
+	join  bool
+	// era is how often its data directory was emptied.
+	era atomic.Int32
+	// emptied names the removal after which that was done last. Where doubtful is set, nobody knows whether it may yet be
+	// added, so that it must keep what it has.
+	emptied  string
+	doubtful bool
+	moves    int
 }
+
+// peer is a controller as a configuration file names it.
+type peer struct{ id, door string }
+
+func (p peer) raft() string { return fmt.Sprintf("%s:%d", p.door, raftPort) }
+
+func (p peer) http() string { return fmt.Sprintf("http://%s:%d", p.door, httpPort) }
+
+func (n *node) peer() peer { return peer{n.id, n.door} }
 
 // url is its own door, for clients and for those who watch.
 func (n *node) url() string { return fmt.Sprintf("http://%s:%d", n.ip, httpPort) }
 
 func (n *node) dataDir() string { return filepath.Join(n.disk.Dir(), "data") }
 
-// config is its configuration file. All controllers find each other through the network's doors.
-func (n *node) config(all []*node) string {
+// config is its configuration file. All controllers find each other through the network's doors. Leases are short, since
+// one that is removed is counted for as long.
+func (n *node) config() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "name: %s\nid: %s\ndatacenter: dc1\ndata_dir: %s\nsecret: %s\nlog: {level: debug}\n",
 		ledgerName, n.id, n.dataDir(), secret)
 	fmt.Fprintf(&b, "bind: {raft: \"%s:%d\", http: \"%s:%d\"}\ncontrollers:\n", n.ip, raftPort, n.ip, httpPort)
-	for _, c := range all {
-		fmt.Fprintf(&b, "  - {id: %s, raft: \"%s:%d\", http: \"http://%s:%d\"}\n", c.id, c.door, raftPort, c.door, httpPort)
+	for _, p := range n.peers {
+		if p.id == n.id {
+			p = n.peer() // the others' may be old
+		}
+		fmt.Fprintf(&b, "  - {id: %s, raft: \"%s\", http: \"%s\"}\n", p.id, p.raft(), p.http())
 	}
+	fmt.Fprintf(&b, "join: %t\nsidecars: {secret: sidecars-have-none, lease: 1100ms, fence: 100ms}\n", n.join)
 	// Nothing listens there: what the ledger is for is left out here, and nobody but the clients writes it.
 	fmt.Fprintf(&b, "clusters:\n  - {name: none, seeds: [\"%s:3306\"]}\n", n.ip)
 	b.WriteString("mysql:\n  user: nobody\n  password: nothing\n  replication: {user: nobody, password: nothing}\n")

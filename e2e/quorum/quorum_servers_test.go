@@ -1,7 +1,8 @@
 //go:build servers
 
 // Package quorum proves what the controllers promise of their ledger on real processes: they are killed, stopped, frozen,
-// cut off from each other, given full disks and other clocks, by schedules that seeds make, while clients write and read.
+// cut off from each other, given full disks and other clocks, added, removed and moved, by schedules that seeds make, while
+// clients write and read.
 package quorum_test
 
 import (
@@ -55,7 +56,7 @@ func oneSeed(t *testing.T, binary string, seed uint64, total map[string]int) {
 		size = 5
 	}
 	t.Logf("seed %d, %d controllers", seed, size)
-	s := newStory(ctx, t, binary, seed, size)
+	s := newStory(ctx, t, binary, seed, size, 1)
 	var ids []string
 	for _, n := range s.nodes {
 		ids = append(ids, n.id)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,12 +25,14 @@ type record struct {
 	// leaders is who has led each term.
 	leaders    map[uint64]string
 	generation uint64
-	counts     map[string]int
-	trace      []string
+	// changes are those of the controllers that were asked for, by their words.
+	changes map[string]change
+	counts  map[string]int
+	trace   []string
 }
 
 func newRecord() *record {
-	return &record{begun: time.Now(), entries: map[uint64]entry{}, leaders: map[uint64]string{}, counts: map[string]int{}}
+	return &record{begun: time.Now(), entries: map[uint64]entry{}, leaders: map[uint64]string{}, changes: map[string]change{}, counts: map[string]int{}}
 }
 
 func (r *record) violation(format string, args ...any) {
@@ -59,6 +60,20 @@ func (r *record) told(c command) {
 	r.counts["commands "+[]string{unknown: "of unknown outcome", done: "acknowledged", refused: "refused"}[c.outcome]]++
 }
 
+// asks takes that a change is asked for, before it is.
+func (r *record) asks(word string, c change) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changes[word] = c
+}
+
+// asked are all changes that were asked for.
+func (r *record) asked() map[string]change {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.changes)
+}
+
 func (r *record) readAs(from reading) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,10 +90,8 @@ func (r *record) see(where string, all []ledger.AuditEntry) {
 		if err != nil {
 			text = []byte(err.Error())
 		}
-		seen := entry{id: e.ID, text: string(text)}
-		if strings.HasPrefix(e.By, wordPrefix) {
-			seen.word = e.By
-		}
+		seen := entryOf(e)
+		seen.text = string(text)
 		if known, ok := r.entries[e.ID]; ok && known.text != seen.text {
 			r.violations = append(r.violations, fmt.Sprintf("entry %d is %s on %s, and was %s", e.ID, seen.text, where, known.text))
 		}

@@ -28,6 +28,9 @@ const (
 	fillDisk   = "fill-disk"   // its disk is full
 	transfer   = "transfer"    // leadership is handed to another
 	killTwice  = "kill-twice"  // SIGKILL, and once more while it starts
+	add        = "add"         // one that is outside is added to the controllers
+	remove     = "remove"      // one is removed
+	move       = "move"        // one gets other addresses, and is restarted with them
 	leaderRole = "the leader"  // whoever leads when the fault begins
 )
 
@@ -45,7 +48,7 @@ func weights() []struct {
 	}
 }
 
-// event is one fault of a schedule. Everything about it is the seed's but who leads when it begins.
+// event is one fault of a schedule. Everything about it is the seed's but who leads, and who is inside, when it begins.
 type event struct {
 	at, lasts time.Duration
 	kind      string
@@ -121,7 +124,34 @@ func schedule(seed uint64, controllers []string, length time.Duration) []event {
 		e.by = e.by.Round(time.Millisecond)
 		out = append(out, e)
 	}
+	out = append(out, changes(seed, controllers, length)...)
 	slices.SortStableFunc(out, func(a, b event) int { return cmp.Compare(a.at, b.at) })
+	return out
+}
+
+// changes are those of the controllers, about one in four seconds. Half of the time something befalls the leader meanwhile.
+func changes(seed uint64, controllers []string, length time.Duration) (out []event) {
+	rng := rand.New(rand.NewPCG(seed, 0xadd))
+	for range max(2, int(length/(4*time.Second))) {
+		e := event{kind: []string{add, add, remove, remove, remove, move, move}[rng.IntN(7)], who: controllers[rng.IntN(len(controllers))]}
+		e.at = calm + time.Duration(rng.Int64N(int64(length*3/4-calm))).Round(10*time.Millisecond)
+		e.lasts = length - e.at // where it is refused it is asked for again
+		if e.kind == remove && rng.IntN(2) == 0 {
+			e.who = leaderRole
+		}
+		out = append(out, e)
+		if e.kind == add && rng.IntN(4) == 0 {
+			back := event{kind: remove, who: e.who, at: e.at + time.Duration(rng.Int64N(int64(200*time.Millisecond))).Round(10*time.Millisecond)}
+			back.lasts = length - back.at
+			out = append(out, back)
+		}
+		if rng.IntN(2) == 0 {
+			fault := event{kind: []string{kill, freeze, isolate, mute, stop}[rng.IntN(5)], who: leaderRole}
+			fault.at = e.at + time.Duration(rng.Int64N(int64(time.Second))).Round(10*time.Millisecond)
+			fault.lasts = min(50*time.Millisecond+time.Duration(rng.Int64N(int64(3*time.Second))).Round(10*time.Millisecond), length-fault.at)
+			out = append(out, fault)
+		}
+	}
 	return out
 }
 
@@ -156,6 +186,11 @@ func TestSchedules(t *testing.T) {
 			if e.who == e.other && e.kind != killAll {
 				t.Errorf("seed %d: %s is between one controller and itself", seed, e)
 			}
+		}
+	}
+	for _, kind := range []string{add, remove, move} {
+		if kinds[kind] == 0 {
+			t.Errorf("300 seeds have no %s", kind)
 		}
 	}
 	for _, w := range weights() {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,6 +32,14 @@ type story struct {
 	record  *record
 	// leader is who was last seen to lead.
 	leader atomic.Pointer[node]
+	// founders are those of the configuration files.
+	founders []peer
+	// operator asks for changes of the controllers, for one at a time.
+	operator sync.Mutex
+	words    int
+	// befell is when the schedule began, and clocks is whether that sets any.
+	befell time.Time
+	clocks bool
 }
 
 // build builds the product once for all stories of a test, or takes the program that the flag names.
@@ -47,15 +56,15 @@ func build(ctx context.Context, t *testing.T) string {
 	return binary
 }
 
-// newStory starts controllers that have never run.
-func newStory(ctx context.Context, t *testing.T, binary string, seed uint64, size int) *story {
+// newStory starts controllers that have never run, and spare ones beside them that wait to be added.
+func newStory(ctx context.Context, t *testing.T, binary string, seed uint64, size, spare int) *story {
 	t.Helper()
 	st, err := stack.New(ctx, stack.Options{})
 	must(t, err)
 	s := &story{seed: seed, stack: st, record: newRecord()}
 	s.network = newNetwork(func(from, door net.Addr) (string, error) { return owner(s.nodes, from, door) })
 	t.Cleanup(func() { must(t, errors.Join(s.network.close(), st.Close())) })
-	for i := range size {
+	for i := range size + spare {
 		n := &node{id: fmt.Sprintf("c%d", i+1)}
 		n.ip, err = st.IP(httpPort, raftPort)
 		must(t, err)
@@ -64,19 +73,27 @@ func newStory(ctx context.Context, t *testing.T, binary string, seed uint64, siz
 		n.disk, err = st.NewDisk(ctx, n.id+"-disk", diskMegabytes)
 		must(t, err)
 		s.nodes = append(s.nodes, n)
+		if n.peers = append(slices.Clone(s.founders), n.peer()); i < size {
+			s.founders = n.peers
+		} else {
+			n.join = true
+		}
+	}
+	for _, n := range s.nodes {
+		if !n.join {
+			n.peers = s.founders
+		}
 	}
 	for _, n := range s.nodes {
 		n.mu.Lock()
-		n.process, err = st.StartController(ctx, binary, n.id, n.config(s.nodes))
+		n.process, err = st.StartController(ctx, binary, n.id, n.config())
 		n.starts++
 		n.mu.Unlock()
 		must(t, err)
 	}
 	// Only now: who comes through a door is looked for among the processes of all.
 	for _, n := range s.nodes {
-		for _, port := range []int{httpPort, raftPort} {
-			must(t, s.network.open(n.id, fmt.Sprintf("%s:%d", n.door, port), fmt.Sprintf("%s:%d", n.ip, port)))
-		}
+		must(t, s.open(n, n.door))
 	}
 	return s
 }
@@ -90,7 +107,7 @@ func must(t *testing.T, err error) {
 
 // tell lives through a schedule, and returns when all is over and has been looked at.
 func (s *story) tell(ctx context.Context, events []event) {
-	if !s.progresses(ctx, "begin") {
+	if !s.progresses(ctx, "begin", s.among(s.founders)) {
 		return
 	}
 	var watching, loading sync.WaitGroup
@@ -105,22 +122,28 @@ func (s *story) tell(ctx context.Context, events []event) {
 	loading.Go(func() { s.read(loaded) })
 	s.befall(ctx, events)
 	healed := time.Now()
-	went := s.progresses(ctx, "heal")
+	members := s.settled(ctx)
+	went := len(members) > 0 && s.progresses(ctx, "heal", members)
 	s.record.note("all of them took a command %s after the faults", time.Since(healed).Round(time.Millisecond))
 	stopLoading()
 	loading.Wait()
 	if went {
-		s.agree(ctx)
+		s.listed(ctx, members)
+		s.othersAreOut(ctx, members)
+		s.agree(ctx, members)
 	}
 	stopWatching()
 	watching.Wait()
 	s.close(ctx)
+	s.counted(members)
 }
 
 // befall carries out a schedule. Faults that overlap do so here.
 func (s *story) befall(ctx context.Context, events []event) {
 	var under sync.WaitGroup
 	begun := time.Now()
+	s.befell = begun
+	s.clocks = slices.ContainsFunc(events, func(e event) bool { return e.kind == stepClock })
 	for _, e := range events {
 		rest(ctx, time.Until(begun.Add(e.at)))
 		under.Go(func() {
@@ -142,11 +165,11 @@ func (s *story) befall(ctx context.Context, events []event) {
 	under.Wait()
 }
 
-// progresses wants each controller to have a command done before long.
-func (s *story) progresses(ctx context.Context, when string) bool {
+// progresses wants each of some controllers to have a command done before long.
+func (s *story) progresses(ctx context.Context, when string, all []*node) bool {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	for _, n := range s.nodes {
+	for _, n := range all {
 		for i := 0; ; i++ {
 			c := s.send(context.WithoutCancel(ctx), fmt.Sprintf("%s%s-%s-%d", wordPrefix, when, n.id, i), n)
 			if c.outcome == done {
@@ -162,12 +185,12 @@ func (s *story) progresses(ctx context.Context, when string) bool {
 	return true
 }
 
-// agree waits until all controllers have come to the same entry, and wants the same ledger there, to the byte.
-func (s *story) agree(ctx context.Context) {
+// agree waits until all members have come to the same entry, and wants the same ledger there, to the byte.
+func (s *story) agree(ctx context.Context, members []*node) {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	for {
-		heads, states, err := s.locals(ctx)
+		heads, states, err := s.locals(ctx, members)
 		level := err == nil
 		for _, head := range heads {
 			level = level && head.Index == heads[0].Index
@@ -184,8 +207,8 @@ func (s *story) agree(ctx context.Context) {
 	}
 }
 
-func (s *story) locals(ctx context.Context) (heads []codec.BackupHead, states []ledger.State, err error) {
-	for _, n := range s.nodes {
+func (s *story) locals(ctx context.Context, members []*node) (heads []codec.BackupHead, states []ledger.State, err error) {
+	for _, n := range members {
 		head, state, err := s.backup(ctx, n, true)
 		if err != nil {
 			return heads, states, err
@@ -244,9 +267,11 @@ func (s *story) close(ctx context.Context) {
 			s.record.violation("%s: %v", n.id, err)
 			continue
 		}
-		heads, states = append(heads, head), append(states, state)
 		s.record.count("starts", n.starts)
 		s.readLog(n)
+		if head.Index > 0 { // it has been one of them
+			heads, states = append(heads, head), append(states, state)
+		}
 	}
 	s.sameEverywhere(" on its disk", heads, states)
 	for _, wrong := range judge(s.record.history()) {

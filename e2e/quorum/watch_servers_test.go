@@ -23,6 +23,7 @@ func (s *story) watch(ctx context.Context, n *node) {
 	var before wire.Voice
 	var pid int
 	var seen uint64
+	var era int32
 	for turn := 0; ctx.Err() == nil; turn++ {
 		rest(ctx, 100*time.Millisecond)
 		if restarted, err := n.supervise(context.WithoutCancel(ctx)); err != nil {
@@ -31,10 +32,13 @@ func (s *story) watch(ctx context.Context, n *node) {
 			s.record.count("ends of a controller with a full disk", 1)
 		}
 		asking, cancel := context.WithTimeout(ctx, time.Second)
-		same := n.process.Pid()
+		same, now := n.process.Pid(), n.era.Load()
+		if now != era {
+			era, before, seen = now, wire.Voice{}, 0
+		}
 		voice, err := peers.Voice(asking, n.url())
 		cancel()
-		if err != nil {
+		if err != nil || n.era.Load() != era {
 			continue
 		}
 		s.record.count("looks", 1)
@@ -43,7 +47,7 @@ func (s *story) watch(ctx context.Context, n *node) {
 			before, pid = voice, same
 		}
 		if turn%10 == 0 {
-			seen = s.collect(ctx, n, seen)
+			seen = s.collect(ctx, n, seen, era)
 		}
 	}
 }
@@ -64,7 +68,7 @@ func (s *story) compare(n *node, before, now wire.Voice, sameLife bool) {
 }
 
 // collect takes what is new in a controller's record, and returns how far it goes.
-func (s *story) collect(ctx context.Context, n *node, seen uint64) uint64 {
+func (s *story) collect(ctx context.Context, n *node, seen uint64, era int32) uint64 {
 	newest, next := seen, uint64(0)
 	for {
 		asking, cancel := context.WithTimeout(ctx, patience)
@@ -82,7 +86,7 @@ func (s *story) collect(ctx context.Context, n *node, seen uint64) uint64 {
 		if next == 0 && len(audit.Entries) > 0 {
 			newest = audit.Entries[0].ID
 			// What was applied once is on its disk.
-			if newest < seen {
+			if newest < seen && n.era.Load() == era {
 				s.record.violation("%s went back from entry %d of the record to %d", n.id, seen, newest)
 			}
 		}
