@@ -60,7 +60,7 @@ func begun(all wire.Controllers, r wire.ControllersRequest) string {
 			voters--
 		}
 	default:
-		return fmt.Sprintf("%s is looked for at %s and %s from now on: restart it with these addresses", r.ID, r.Raft, r.API)
+		return fmt.Sprintf("%s is looked for at %s and %s from now on: once `switchyard controllers list` shows no change under way, restart it with these addresses", r.ID, r.Raft, r.API)
 	}
 	if voters%2 == 0 {
 		text += fmt.Sprintf("; of %d voters no more may be lost than of %d: add or remove another one", voters, voters-1)

@@ -19,7 +19,7 @@ func TestChangeControllers(t *testing.T) {
 	for id, part := range map[string]string{
 		"add c4":    "c4 is being added: it counts once it has caught up; of 4 voters no more may be lost than of 3",
 		"remove c3": "c3 is being removed: it is counted until no lease of its granting is left; of 2 voters no more may be lost than of 1",
-		"move c2":   "c2 is looked for at c2:7401 and http://c2:7400 from now on: restart it",
+		"move c2":   "c2 is looked for at c2:7401 and http://c2:7400 from now on: once `switchyard controllers list` shows no change under way, restart it",
 	} {
 		w, c := sitting(t)
 		what, who, _ := strings.Cut(id, " ")
