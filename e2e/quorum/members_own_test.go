@@ -86,6 +86,8 @@ func TestEntryOf(t *testing.T) {
 		{ledger.AuditEntry{By: "word-1", Action: "move-controller", Outcome: "done"}, entry{step: isDone}},
 		{ledger.AuditEntry{By: "word-1", Action: "add-controller", Outcome: "being taken back", Reason: "word-2 removed it again"},
 			entry{word: "word-2", step: turnsBack}},
+		{ledger.AuditEntry{By: "word-1", Action: "add-controller", Outcome: "being taken back", Reason: "word-2 removed it again: to see it done"},
+			entry{word: "word-2", step: turnsBack}},
 		{ledger.AuditEntry{By: "word-1", Action: "add-controller", Outcome: "being taken back", Reason: "it was given up: it is behind"},
 			entry{step: expires}},
 		{ledger.AuditEntry{By: "word-1", Action: "add-controller", Outcome: "taken back: word-2 removed it again"}, entry{step: isUndone}},

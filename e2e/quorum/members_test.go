@@ -46,7 +46,7 @@ func entryOf(e ledger.AuditEntry) entry {
 	case e.Outcome == "going on":
 		out.step = goesOn
 	case e.Outcome == "being taken back":
-		asker, taken := strings.CutSuffix(e.Reason, undoing)
+		asker, _, taken := strings.Cut(e.Reason, undoing)
 		if out.step = expires; taken {
 			out.word, out.step = asker, turnsBack
 		}
